@@ -1,0 +1,1 @@
+//! Capture the effective state of a booted system, and compare two captures.

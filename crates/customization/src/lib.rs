@@ -1,0 +1,1 @@
+//! The customization document: Butane YAML and Ignition JSON into one typed model.

@@ -1,0 +1,1 @@
+//! Derive: a customization and a base image become one reproducible layer.

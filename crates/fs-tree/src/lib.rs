@@ -1,0 +1,1 @@
+//! A file tree as a value: bytes-named paths, whole metadata, scan, materialize, diff.

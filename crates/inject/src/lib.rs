@@ -1,0 +1,1 @@
+//! Inject: a customization becomes machine-local state, or an Ignition document.

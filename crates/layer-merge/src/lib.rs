@@ -1,0 +1,1 @@
+//! Merge OCI image layers into one file tree, and make reproducible layers.

@@ -1,0 +1,1 @@
+//! Build it in or inject it, and prove that it boots the same.

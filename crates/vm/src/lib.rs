@@ -1,0 +1,1 @@
+//! Boot a disk under QEMU and bring back what the guest wrote.

@@ -1,0 +1,3 @@
+//! The VM suite: derived and injected customizations boot to the same state.
+
+fn main() {}
