@@ -1,1 +1,27 @@
-//! A file tree as a value: bytes-named paths, whole metadata, scan, materialize, diff.
+#![doc = include_str!("../README.md")]
+
+mod diff;
+mod dump;
+mod escape;
+#[cfg(feature = "fs")]
+mod materialize;
+mod metadata;
+mod path;
+mod resolve;
+#[cfg(feature = "fs")]
+mod scan;
+mod tree;
+#[cfg(feature = "fs")]
+mod xattr;
+
+pub use diff::{Changed, Difference, Kinds, diff};
+pub use dump::{DumpError, dump, parse_dump};
+pub use escape::{UnescapeError, escape, unescape};
+#[cfg(feature = "fs")]
+pub use materialize::{ContentSource, MaterializeError, MaterializeOptions, materialize};
+pub use metadata::{Device, Metadata, Timestamp, Xattrs};
+pub use path::{Name, PathError, TreePath};
+pub use resolve::{MAX_SYMLINKS, ResolveError};
+#[cfg(feature = "fs")]
+pub use scan::{Digest, FileContent, ScanError, ScanOptions, scan};
+pub use tree::{Inode, InodeId, Kind, NodeType, Tree, TreeError, Walk};
