@@ -1,1 +1,22 @@
-//! The customization document: Butane YAML and Ignition JSON into one typed model.
+#![doc = include_str!("../README.md")]
+
+mod decode;
+mod diagnostic;
+mod fields;
+mod local;
+mod model;
+mod parse;
+mod secret;
+mod source;
+mod unit_name;
+mod unit_text;
+mod validate;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use local::{LocalFiles, NoLocalFiles};
+pub use model::{
+    Contents, Customization, Directory, Dropin, File, Format, Group, KernelArgument,
+    KernelArguments, Link, Origin, Owner, Unit, User,
+};
+pub use parse::{Input, ParseOptions, Parsed, parse};
+pub use secret::Secret;
