@@ -1,3 +1,60 @@
-//! The workspace's task runner.
+//! The workspace's task runner: `cargo xtask --help`.
+//!
+//! It needs no C library, so that it builds on a bare machine and installs there what the rest
+//! needs.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a task runner works on the checkout that it was started in, and talks to a person"
+)]
 
-fn main() {}
+mod bench;
+mod codegen;
+mod demo;
+mod libtest;
+mod setup;
+mod test;
+mod tidy;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Tasks of the Pleach workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install the host packages that are missing (as root), or print the line that does.
+    Setup,
+    /// The main job: one customization through three routes, booted and compared.
+    Demo(demo::Demo),
+    /// Run the tests: tidy, then the tiers unit, integration and vm.
+    Test(test::Test),
+    /// Check what no compiler checks: edges between crates, file sizes, names that must not appear.
+    Tidy,
+    /// Measure us and a peer side by side and print ratios.
+    Bench(bench::Bench),
+    /// Write the generated files, or check that they are current.
+    Codegen(codegen::Codegen),
+}
+
+fn main() -> anyhow::Result<()> {
+    let workspace = Workspace::find()?;
+    match Cli::parse().task {
+        Task::Setup => setup::setup(&workspace),
+        Task::Demo(demo) => demo.run(&workspace),
+        Task::Test(test) => test.run(&workspace),
+        Task::Tidy => tidy::tidy(&workspace),
+        Task::Bench(bench) => bench.run(&workspace),
+        Task::Codegen(codegen) => codegen.run(&workspace),
+    }
+}

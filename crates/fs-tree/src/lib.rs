@@ -3,6 +3,7 @@
 mod diff;
 mod dump;
 mod escape;
+mod inode;
 #[cfg(feature = "fs")]
 mod materialize;
 mod metadata;
@@ -17,6 +18,7 @@ mod xattr;
 pub use diff::{Changed, Difference, Kinds, diff};
 pub use dump::{DumpError, dump, parse_dump};
 pub use escape::{UnescapeError, escape, unescape};
+pub use inode::{Inode, InodeId, Kind, NodeType};
 #[cfg(feature = "fs")]
 pub use materialize::{ContentSource, MaterializeError, MaterializeOptions, materialize};
 pub use metadata::{Device, Metadata, Timestamp, Xattrs};
@@ -24,4 +26,4 @@ pub use path::{Name, PathError, TreePath};
 pub use resolve::{MAX_SYMLINKS, ResolveError};
 #[cfg(feature = "fs")]
 pub use scan::{Digest, FileContent, ScanError, ScanOptions, scan};
-pub use tree::{Inode, InodeId, Kind, NodeType, Tree, TreeError, Walk};
+pub use tree::{Tree, TreeError, Walk};

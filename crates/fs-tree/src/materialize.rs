@@ -288,7 +288,7 @@ impl<C> Writer<'_, C> {
             };
             let omit = Timespec {
                 tv_sec: 0,
-                tv_nsec: UTIME_OMIT.into(),
+                tv_nsec: UTIME_OMIT,
             };
             let times = Timestamps {
                 last_access: omit,

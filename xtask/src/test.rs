@@ -1,0 +1,179 @@
+//! `cargo xtask test`: everything, in tiers, with counts that hide nothing.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::libtest::{Case, Outcome, Reader, junit};
+use crate::workspace::Workspace;
+use crate::{setup, tidy};
+
+/// Run the tests.
+#[derive(Args)]
+pub(crate) struct Test {
+    /// Only these tiers; all of them by default.
+    #[arg(long, value_enum)]
+    tier: Vec<Tier>,
+    /// List the tests instead of running them.
+    #[arg(long)]
+    list: bool,
+    /// Write a JUnit report here.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Only tests whose name contains this.
+    filter: Option<String>,
+}
+
+/// How much of the world a test needs.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Tier {
+    /// Crates that need no C library and no tool.
+    Unit,
+    /// Real skopeo, registry, ostree and QEMU, nothing booted.
+    Integration,
+    /// Real systems, booted.
+    Vm,
+}
+
+impl Tier {
+    const ALL: [Self; 3] = [Self::Unit, Self::Integration, Self::Vm];
+
+    /// Each package is tested alone, so that none leans on a feature that another turned on.
+    fn packages(self) -> &'static [&'static str] {
+        match self {
+            Self::Unit => &[
+                "xtask",
+                "pleach-fs-tree",
+                "pleach-layer-merge",
+                "pleach-etc-merge",
+                "pleach-customization",
+                "pleach-derive",
+                "pleach-inject",
+                "pleach-image-lint",
+                "pleach-booted-state",
+                "pleach-parity",
+            ],
+            Self::Integration => &[
+                "pleach-image-fetch",
+                "pleach-deployment",
+                "pleach-vm",
+                "pleach",
+            ],
+            Self::Vm => &["pleach-integration"],
+        }
+    }
+}
+
+impl Test {
+    pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
+        setup::setup(workspace)?;
+        if !self.list && self.filter.is_none() {
+            tidy::tidy(workspace)?;
+        }
+        let tiers = if self.tier.is_empty() {
+            Tier::ALL.to_vec()
+        } else {
+            self.tier.clone()
+        };
+        let started = Instant::now();
+        let mut reader = Reader::default();
+        let mut failed = Vec::new();
+        for tier in tiers {
+            let environment = match tier {
+                Tier::Vm if !self.list => workspace.vm_environment()?,
+                _ => Vec::new(),
+            };
+            for package in tier.packages() {
+                if !self.cargo_test(workspace, package, &environment, &mut reader)? {
+                    failed.push(*package);
+                }
+            }
+        }
+        if self.list {
+            return Ok(());
+        }
+        if let Some(path) = &self.junit {
+            workspace
+                .sh
+                .write_file(path, junit(&reader.cases, &reader.properties))?;
+        }
+        summary(&reader, &failed, started)
+    }
+
+    fn cargo_test(
+        &self,
+        workspace: &Workspace,
+        package: &str,
+        environment: &[(String, String)],
+        reader: &mut Reader,
+    ) -> Result<bool> {
+        let mut cargo = Command::new("cargo");
+        cargo
+            .current_dir(workspace.root())
+            .args(["test", "--no-fail-fast", "-p", package]);
+        cargo.args(self.filter.as_deref());
+        cargo.args(["--", if self.list { "--list" } else { "--show-output" }]);
+        cargo.envs(environment.iter().map(|(k, v)| (k, v)));
+        // Cargo says on standard error which binary runs next; both go down one pipe, in order.
+        let (output, input) = std::io::pipe()?;
+        let mut child = cargo
+            .stdin(Stdio::null())
+            .stdout(input.try_clone()?)
+            .stderr(input)
+            .spawn()
+            .context("running cargo")?;
+        drop(cargo);
+        for line in BufReader::new(output).split(b'\n') {
+            let line = line?;
+            let line = String::from_utf8_lossy(&line);
+            if reader.line(&line) {
+                println!("{line}");
+            }
+        }
+        Ok(child.wait()?.success())
+    }
+}
+
+fn summary(reader: &Reader, failed: &[&str], started: Instant) -> Result<()> {
+    let of = |outcome| reader.cases.iter().filter(move |c| c.outcome == outcome);
+    let count = |outcome| of(outcome).count();
+    println!("\nSummary, {} s", started.elapsed().as_secs());
+    for (name, value) in &reader.properties {
+        println!("  {name}: {value}");
+    }
+    let line = |word: &str,
+                Case {
+                    suite,
+                    name,
+                    detail,
+                    ..
+                }: &Case| {
+        println!(
+            "  {word} {suite} {name}{}{detail}",
+            if detail.is_empty() { "" } else { ": " }
+        );
+    };
+    of(Outcome::Skipped).for_each(|case| line("skipped", case));
+    of(Outcome::Failed).for_each(|case| println!("  failed {} {}", case.suite, case.name));
+    println!(
+        "{} passed, {} failed, {} skipped",
+        count(Outcome::Passed),
+        count(Outcome::Failed),
+        count(Outcome::Skipped)
+    );
+    if !failed.is_empty() {
+        bail!("tests failed in {}", failed.join(", "));
+    }
+    let ci = std::env::var_os("CI").is_some_and(|v| v == "true");
+    if ci && count(Outcome::Skipped) > 0 {
+        bail!("a skipped test is an error where CI=true");
+    }
+    if reader.cases.is_empty() {
+        bail!("no test ran");
+    }
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! `cargo xtask tidy`: what no compiler checks.
+
+mod edges;
+mod files;
+
+use anyhow::{Result, bail};
+use xshell::cmd;
+
+use crate::workspace::Workspace;
+
+/// Runs every check and reports all that is wrong, not only the first thing.
+pub(crate) fn tidy(workspace: &Workspace) -> Result<()> {
+    let metadata = workspace.metadata()?;
+    let architecture = workspace
+        .sh
+        .read_file(workspace.root().join("ARCHITECTURE.md"))?;
+    let mut problems = edges::check(&architecture, &metadata)?;
+    let listed = cmd!(
+        workspace.sh,
+        "git ls-files --cached --others --exclude-standard"
+    )
+    .quiet()
+    .read()?;
+    problems.extend(files::check(workspace, listed.lines())?);
+    if problems.is_empty() {
+        println!("tidy: fine");
+        return Ok(());
+    }
+    for problem in &problems {
+        eprintln!("tidy: {problem}");
+    }
+    bail!("tidy: {} problems", problems.len())
+}

@@ -1,0 +1,96 @@
+//! Where things are.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use xshell::{Shell, cmd};
+
+/// The checkout and its build directory.
+pub(crate) struct Workspace {
+    pub(crate) sh: Shell,
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Workspace {
+    /// The workspace that this program was built from.
+    pub(crate) fn find() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .context("no workspace")?;
+        let sh = Shell::new()?;
+        sh.change_dir(root);
+        let target = match std::env::var_os("CARGO_TARGET_DIR") {
+            Some(dir) => std::env::current_dir()?.join(dir),
+            None => root.join("target"),
+        };
+        Ok(Self {
+            sh,
+            root: root.to_owned(),
+            target,
+        })
+    }
+
+    /// The top of the checkout.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Everything that xtask itself makes lies below `pleach` in cargo's target directory, so that
+    /// `cargo clean` is the only clean there is.
+    pub(crate) fn artifacts(&self) -> PathBuf {
+        self.target.join("pleach")
+    }
+
+    /// The whole of `cargo metadata`.
+    pub(crate) fn metadata(&self) -> Result<serde_json::Value> {
+        let json = cmd!(self.sh, "cargo metadata --format-version 1 --no-deps")
+            .quiet()
+            .read()?;
+        Ok(serde_json::from_str(&json)?)
+    }
+
+    /// The reference of the base image that demo, benches and the VM suite work on: the one that
+    /// `PLEACH_BASE` names, or the fixture.
+    pub(crate) fn base_image(&self) -> Result<String> {
+        std::env::var("PLEACH_BASE").context("set PLEACH_BASE to an image reference")
+    }
+
+    /// What the VM suite is told by its environment.
+    pub(crate) fn vm_environment(&self) -> Result<Vec<(String, String)>> {
+        let base = self.base_image()?;
+        let binaries = self.build_binaries()?;
+        let output = self.artifacts().join("vm");
+        Ok([
+            ("PLEACH_BASE", base),
+            ("PLEACH_BIN", binaries.pleach.display().to_string()),
+            ("PLEACH_AGENT", binaries.agent.display().to_string()),
+            ("PLEACH_VM_OUTPUT", output.display().to_string()),
+        ]
+        .map(|(k, v)| (k.to_owned(), v))
+        .into())
+    }
+
+    /// Builds the `pleach` binary and the capture agent that runs in guests.
+    pub(crate) fn build_binaries(&self) -> Result<Binaries> {
+        let target = &self.target;
+        cmd!(self.sh, "cargo build -p pleach").run()?;
+        // The agent is static, so that it runs in any guest whatever C library that has; a target
+        // triple of its own keeps the flag away from build scripts and procedural macros.
+        let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+        let agent_target = self.artifacts().join("agent-build");
+        cmd!(self.sh, "cargo build --release -p pleach-booted-state --features capture-bin --bin pleach-capture --target {triple} --target-dir {agent_target}")
+            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .run()?;
+        Ok(Binaries {
+            pleach: target.join("debug/pleach"),
+            agent: agent_target.join(triple).join("release/pleach-capture"),
+        })
+    }
+}
+
+/// What the demo and the VM suite run.
+pub(crate) struct Binaries {
+    pub(crate) pleach: PathBuf,
+    pub(crate) agent: PathBuf,
+}
