@@ -14,7 +14,7 @@ mod sysusers;
 
 pub use edit::{EditedAccounts, edit_account_files};
 pub use plan::plan;
-pub use sysusers::sysusers_d;
+pub use sysusers::{Sysusers, SysusersRemainder, sysusers_d};
 
 use std::collections::BTreeMap;
 
@@ -90,8 +90,6 @@ pub struct PlannedUser {
     pub gecos: String,
     /// Home directory, as `passwd` says it.
     pub home: String,
-    /// The home directory that an existing user had before, where it is moved.
-    pub moved_from: Option<String>,
     /// Login shell.
     pub shell: String,
     /// Supplementary groups, as the document lists them. `None` leaves an existing user's alone; a list
@@ -113,6 +111,8 @@ pub struct PlannedUser {
     pub subgid: Option<SubordinateRange>,
     /// Lines for `authorized_keys`.
     pub ssh_keys: Vec<String>,
+    /// What changes for an existing user, in words: `its shell`.
+    pub changed: Vec<&'static str>,
     /// Where it was asked for.
     pub origin: Origin,
 }
@@ -131,6 +131,8 @@ pub struct PlannedGroup {
     pub system: bool,
     /// What happens to the group's password.
     pub password: Password,
+    /// Whether an existing group gets another ID.
+    pub renumbered: bool,
     /// Where it was asked for.
     pub origin: Origin,
 }
@@ -178,7 +180,9 @@ pub enum AccountErrorKind {
         max: u64,
     },
     /// A group that does not exist.
-    #[error("user '{name}' is to be in group '{group}', which neither the image nor the document has")]
+    #[error(
+        "user '{name}' is to be in group '{group}', which neither the image nor the document has"
+    )]
     UnknownGroup {
         /// The user.
         name: String,
@@ -192,6 +196,20 @@ pub enum AccountErrorKind {
     UserGroupExists {
         /// The user's name and the group's.
         name: String,
+    },
+    /// A setting of an existing user that other files depend on.
+    #[error(
+        "user '{name}' exists with {setting} {now}, which is not changed to {wanted}: its files would not follow"
+    )]
+    ExistingUser {
+        /// The user.
+        name: String,
+        /// `uid` or `home_dir`.
+        setting: &'static str,
+        /// What it has.
+        now: String,
+        /// What the document says.
+        wanted: String,
     },
     /// A group cannot be removed while it is someone's primary group.
     #[error("group '{name}' cannot be removed: it is the primary group of '{user}'")]
