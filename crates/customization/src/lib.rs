@@ -5,6 +5,7 @@ mod decode;
 mod diagnostic;
 mod fields;
 mod local;
+pub mod lower;
 mod model;
 mod parse;
 mod secret;

@@ -69,7 +69,9 @@ impl Defaults {
     }
 
     pub(super) fn shell(&self) -> String {
-        self.useradd_setting("SHELL").unwrap_or("/bin/sh").to_owned()
+        self.useradd_setting("SHELL")
+            .unwrap_or("/bin/sh")
+            .to_owned()
     }
 
     /// The primary group of users that get none of their own.

@@ -12,7 +12,7 @@ mod unit_file;
 mod view;
 mod work;
 
-pub use view::{BaseView, Kind, Node, ResolveError};
+pub use view::{BaseView, Kind, MAX_LINKS, Node, ResolveError};
 
 use crate::accounts::AccountPlan;
 use crate::model::{Customization, Origin};
@@ -90,12 +90,21 @@ impl std::fmt::Debug for Action {
     // Contents may be a key: their size alone is shown.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Write { contents, mode, uid, gid } => {
+            Self::Write {
+                contents,
+                mode,
+                uid,
+                gid,
+            } => {
                 write!(f, "Write({} bytes, {mode:04o} {uid}:{gid})", contents.len())
             }
             Self::Mkdir { mode, uid, gid } => write!(f, "Mkdir({mode:04o} {uid}:{gid})"),
             Self::Symlink { target, uid, gid } => {
-                write!(f, "Symlink({} {uid}:{gid})", String::from_utf8_lossy(target))
+                write!(
+                    f,
+                    "Symlink({} {uid}:{gid})",
+                    String::from_utf8_lossy(target)
+                )
             }
             Self::HardLink { target } => {
                 write!(f, "HardLink({})", String::from_utf8_lossy(target))
@@ -173,6 +182,12 @@ pub enum LowerErrorKind {
     /// A unit is to be enabled that is neither in the document nor in the image.
     #[error("unit '{name}' is enabled, but neither the document nor the image has it")]
     UnknownUnit {
+        /// The unit.
+        name: String,
+    },
+    /// A unit is to be enabled that the image masks.
+    #[error("unit '{name}' is enabled, but the image masks it: say mask: false too")]
+    MaskedUnit {
         /// The unit.
         name: String,
     },

@@ -1,0 +1,164 @@
+//! Units: files, drop-ins, masks, presets, and the links that presets would make.
+
+use std::collections::BTreeMap;
+
+use super::install;
+use super::unit_file::ETC;
+use super::work::Work;
+use super::{Action, BaseView, Kind, PRESET_PATH};
+use crate::model::{Customization, Origin, Unit};
+use crate::unit_name::UnitName;
+
+pub(super) fn lower(work: &mut Work<'_>, c: &Customization) {
+    for unit in &c.units {
+        files(work, unit);
+        mask(work, unit);
+    }
+    // All files first: a unit's [Install] may name another of them.
+    for unit in &c.units {
+        match unit.enabled {
+            Some(true) if unit.mask != Some(true) => {
+                install::enable(work, &unit.name, &unit.origin);
+            }
+            Some(false) => install::disable(work, &unit.name, &unit.origin),
+            _ => {}
+        }
+    }
+    presets(work, &c.units);
+}
+
+fn files(work: &mut Work<'_>, unit: &Unit) {
+    for dropin in &unit.dropins {
+        if let Some(contents) = &dropin.contents {
+            let path = format!("{ETC}/{}.d/{}", unit.name, dropin.name);
+            write(work, &path, contents, &dropin.origin);
+        }
+    }
+    if let Some(contents) = unit.unit_file() {
+        write(
+            work,
+            &format!("{ETC}/{}", unit.name),
+            contents,
+            &unit.origin,
+        );
+    }
+}
+
+fn write(work: &mut Work<'_>, path: &str, contents: &str, origin: &Origin) {
+    let Some(resolved) = work.parent_resolved(path, origin) else {
+        return;
+    };
+    if work
+        .node(&resolved)
+        .is_some_and(|node| node.kind == Kind::Directory)
+    {
+        let path = super::view::lossy(&resolved);
+        return work.error(
+            origin,
+            super::LowerErrorKind::Exists {
+                path,
+                found: "a directory",
+            },
+        );
+    }
+    let contents = contents.as_bytes().to_vec();
+    work.change(
+        &resolved,
+        Action::Write {
+            contents,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+        },
+        origin,
+    );
+}
+
+fn mask(work: &mut Work<'_>, unit: &Unit) {
+    let Some(wanted) = unit.mask else { return };
+    let path = format!("{ETC}/{}", unit.name);
+    let Some(path) = work.parent_resolved(&path, &unit.origin) else {
+        return;
+    };
+    let now = work.node(&path).map(|node| node.kind);
+    let masked = now == Some(Kind::Symlink(b"/dev/null".to_vec()));
+    if wanted && !masked {
+        if now == Some(Kind::Directory) {
+            work.change(&path, Action::Remove, &unit.origin);
+        }
+        let target = b"/dev/null".to_vec();
+        work.change(
+            &path,
+            Action::Symlink {
+                target,
+                uid: 0,
+                gid: 0,
+            },
+            &unit.origin,
+        );
+    } else if !wanted && masked {
+        work.change(&path, Action::Remove, &unit.origin);
+    }
+}
+
+/// Adds this customization's lines to the preset file.
+fn presets(work: &mut Work<'_>, units: &[Unit]) {
+    let Some(origin) = units
+        .iter()
+        .find(|unit| unit.enabled.is_some())
+        .map(|unit| &unit.origin)
+    else {
+        return;
+    };
+    let Some(path) = work.parent_resolved(PRESET_PATH, origin) else {
+        return;
+    };
+    let mut contents = work.read_file(&path).unwrap_or_default();
+    contents.extend_from_slice(preset_lines(units).as_bytes());
+    work.change(
+        &path,
+        Action::Write {
+            contents,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+        },
+        origin,
+    );
+}
+
+/// The lines, sorted as Ignition sorts them; the enabled instances of a template share one line.
+///
+/// Newer versions of Ignition write `disable` only for units that are enabled in the image. Here it is
+/// written always: where the default is to enable, the first boot's presets would enable the unit
+/// otherwise.
+fn preset_lines(units: &[Unit]) -> String {
+    let mut enabled: BTreeMap<String, (String, Vec<&str>)> = BTreeMap::new();
+    for unit in units {
+        let Some(on) = unit.enabled else { continue };
+        let parts = UnitName::parse(&unit.name);
+        let instance = parts.and_then(|parts| Some((parts.with_instance(""), parts.instance?)));
+        match (on, instance) {
+            (true, Some((template, instance))) => {
+                let entry = enabled.entry(format!("{template}-enabled"));
+                entry
+                    .or_insert_with(|| (format!("enable {template}"), Vec::new()))
+                    .1
+                    .push(instance);
+            }
+            (true, None) => {
+                let line = format!("enable {}", unit.name);
+                enabled.insert(format!("{}-enabled", unit.name), (line, Vec::new()));
+            }
+            (false, _) => {
+                let line = format!("disable {}", unit.name);
+                enabled.insert(format!("{}-disabled", unit.name), (line, Vec::new()));
+            }
+        }
+    }
+    let lines = enabled.into_values().map(|(line, instances)| {
+        let words: Vec<&str> = std::iter::once(line.as_str()).chain(instances).collect();
+        words.join(" ") + "\n"
+    });
+    lines.collect()
+}
