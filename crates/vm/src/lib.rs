@@ -1,1 +1,29 @@
-//! Boot a disk under QEMU and bring back what the guest wrote.
+#![doc = include_str!("../README.md")]
+
+mod agent;
+mod boot;
+mod console;
+mod error;
+pub mod frame;
+mod host;
+mod media;
+mod outcome;
+mod permits;
+mod plan;
+mod probe;
+mod progress;
+mod run;
+mod watchdog;
+
+pub use boot::{Boot, Credential, DiskMode, Input, Media, Payload, PayloadFile, Shutdown, Uuid};
+pub use error::Error;
+pub use host::{Accelerator, Host, Kvm, Profile, QemuVersion};
+pub use outcome::{
+    Attempt, Diagnostics, Finished, GuestFailure, Infrastructure, Outcome, Report, Timings,
+};
+pub use permits::{Permit, Permits};
+pub use plan::Plan;
+pub use probe::{ProbeOptions, Wanted, probe};
+pub use progress::{Event, Mark};
+pub use run::{RunOptions, boot};
+pub use watchdog::Limits;

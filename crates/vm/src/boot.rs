@@ -1,0 +1,222 @@
+//! What to boot: descriptions, with no effect and no handle in them but [`Media`].
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use cap_std::fs::Dir;
+
+use crate::Error;
+
+/// One boot of one machine, apart from the files it boots from ([`Media`]).
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// Kernel command line, as the boot entry has it. What the watchdog and the profile need is added
+    /// behind it where it is missing.
+    pub command_line: String,
+    /// Guest memory in MiB.
+    pub memory_mib: u32,
+    /// Virtual CPUs; the profile's number when `None`.
+    pub smp: Option<u32>,
+    /// Identity of the machine. systemd makes the machine ID of a first boot from it.
+    pub uuid: Option<Uuid>,
+    /// How the guest gets its root disk.
+    pub disk: DiskMode,
+    /// Files offered through the firmware configuration device, by name (`opt/com.coreos/config`).
+    pub fw_cfg: Vec<(String, Vec<u8>)>,
+    /// systemd credentials, passed in SMBIOS strings of type 11.
+    pub credentials: Vec<Credential>,
+    /// What to run once the guest is up.
+    pub payload: Payload,
+    /// How the guest goes down when the payload is done.
+    pub shutdown: Shutdown,
+}
+
+impl Boot {
+    /// A boot with 1 GiB of memory, a disk copy of its own and an orderly power-off.
+    pub fn new(command_line: impl Into<String>, payload: Payload) -> Self {
+        Self {
+            command_line: command_line.into(),
+            memory_mib: 1024,
+            smp: None,
+            uuid: None,
+            disk: DiskMode::Copy,
+            fw_cfg: Vec::new(),
+            credentials: Vec::new(),
+            payload,
+            shutdown: Shutdown::Orderly,
+        }
+    }
+}
+
+/// A regular file in a directory; neither its name nor any folder on the way may be a symbolic link.
+#[derive(Clone, Debug)]
+pub struct Input<'a> {
+    /// The directory.
+    pub dir: &'a Dir,
+    /// Path below it.
+    pub path: PathBuf,
+}
+
+impl<'a> Input<'a> {
+    /// `path` below `dir`.
+    pub fn new(dir: &'a Dir, path: impl Into<PathBuf>) -> Self {
+        Self {
+            dir,
+            path: path.into(),
+        }
+    }
+}
+
+/// The files of a boot. None is written to.
+#[derive(Clone, Debug)]
+pub struct Media<'a> {
+    /// The root disk, a raw image.
+    pub disk: Input<'a>,
+    /// The kernel.
+    pub kernel: Input<'a>,
+    /// The initial RAM disk.
+    pub initrd: Input<'a>,
+}
+
+/// How the guest gets its root disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskMode {
+    /// On a copy in the run directory (a reflink where the file system can, else sparse): what the guest
+    /// wrote can be read, and booted again, afterwards.
+    Copy,
+    /// On the image itself, with the guest's writes in a temporary file that ends with the boot.
+    Snapshot,
+}
+
+/// How the guest goes down when the payload is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// All services are stopped, as an administrator's `poweroff` does; what runs at shutdown, such as
+    /// the finishing of a staged deployment, runs.
+    Orderly,
+    /// Processes are killed and file systems unmounted: some seconds less under emulation.
+    Forced,
+}
+
+/// A program for the guest, with its files.
+///
+/// It is unpacked below `/run`, started in the folder of its files once the system has settled
+/// (`systemctl is-system-running --wait`), and whatever regular file it leaves in the directory that
+/// `PLEACH_RESULT_DIR` names comes back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Payload {
+    /// Relative name, content and mode of each file.
+    pub files: Vec<PayloadFile>,
+    /// Program and arguments. A program with a `/` in it is found from the folder of the files.
+    pub command: Vec<String>,
+}
+
+/// One file of a [`Payload`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayloadFile {
+    /// Relative name, without `..`.
+    pub name: String,
+    /// Content.
+    pub bytes: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+impl Payload {
+    /// A payload that has a command and no files.
+    pub fn command<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            files: Vec::new(),
+            command: command.into_iter().map(Into::into).collect(),
+        }
+    }
+
+    /// Adds a file.
+    #[must_use]
+    pub fn file(mut self, name: impl Into<String>, bytes: impl Into<Vec<u8>>, mode: u32) -> Self {
+        self.files.push(PayloadFile {
+            name: name.into(),
+            bytes: bytes.into(),
+            mode,
+        });
+        self
+    }
+}
+
+/// A systemd credential: a name and bytes, see systemd.system-credentials(7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// Its name: a file name of printable ASCII.
+    pub name: String,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
+impl Credential {
+    /// A credential.
+    pub fn new(name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        Self {
+            name: name.into(),
+            value: value.into(),
+        }
+    }
+
+    /// An additional unit (systemd 256 or newer).
+    pub fn unit(unit: &str, text: impl Into<Vec<u8>>) -> Self {
+        Self::new(format!("systemd.extra-unit.{unit}"), text)
+    }
+
+    /// A drop-in for a unit (systemd 256 or newer).
+    pub fn drop_in(unit: &str, text: impl Into<Vec<u8>>) -> Self {
+        Self::new(format!("systemd.unit-dropin.{unit}"), text)
+    }
+}
+
+/// The identity of a machine, in the form of RFC 9562 with lower-case digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uuid(String);
+
+impl Uuid {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Uuid {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let shape = text.len() == 36
+            && text.bytes().enumerate().all(|(at, byte)| match at {
+                8 | 13 | 18 | 23 => byte == b'-',
+                _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+            });
+        // QEMU takes the zero UUID for "none was given".
+        if shape && text.bytes().any(|byte| !matches!(byte, b'0' | b'-')) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Error::Invalid {
+                what: "uuid",
+                value: text.to_owned(),
+                rule: "needs five groups of lower-case hexadecimal digits, not all zero",
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuid_has_one_spelling() {
+        let check = |text: &str, good| assert_eq!(text.parse::<Uuid>().is_ok(), good, "{text}");
+        check("11111111-2222-4333-8444-555555555555", true);
+        check("11111111-2222-4333-8444-55555555555", false);
+        check("11111111-2222-4333-8444-55555555555A", false);
+        check("11111111222243338444555555555555", false);
+        check("00000000-0000-0000-0000-000000000000", false);
+        check("", false);
+    }
+}

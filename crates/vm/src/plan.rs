@@ -1,0 +1,509 @@
+//! A boot as the command line of QEMU: pure, and the same for the same input.
+
+use crate::Error;
+use crate::agent::{self, PAYLOAD_SERIAL, PROGRESS_PORT, RESULT_PORT};
+use crate::boot::{Boot, Credential, DiskMode};
+use crate::host::{Host, REQUIRED_ARGUMENTS};
+
+/// Names in the directory of an attempt; QEMU runs there and sees no other.
+pub(crate) mod name {
+    pub(crate) const BASE: &str = "base.img";
+    pub(crate) const DISK: &str = "disk.img";
+    pub(crate) const KERNEL: &str = "kernel";
+    pub(crate) const INITRD: &str = "initrd";
+    pub(crate) const PAYLOAD: &str = "payload.img";
+    pub(crate) const CONSOLE: &str = "console.log";
+    pub(crate) const PROGRESS: &str = "progress.log";
+    pub(crate) const RESULT: &str = "result.frame";
+    pub(crate) const QMP: &str = "qmp.log";
+    pub(crate) const STDERR: &str = "qemu.stderr";
+    pub(crate) const ARGV: &str = "qemu.argv";
+    pub(crate) const REPRO: &str = "repro.sh";
+    pub(crate) const TIMINGS: &str = "timings.json";
+    pub(crate) const OUTCOME: &str = "outcome.txt";
+    pub(crate) const RESULT_DIR: &str = "result";
+}
+
+/// Type 11 strings share a table whose length has sixteen bits in the 32-bit entry point.
+const SMBIOS_BYTES: u64 = 60_000;
+
+/// QEMU's limit for names of the firmware configuration device, without the final zero.
+const FW_CFG_NAME: usize = 55;
+
+/// What QEMU is told, and the files that it is told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The emulator.
+    pub program: String,
+    /// Its arguments. File names are relative to the directory it runs in.
+    pub arguments: Vec<String>,
+    /// The kernel command line among them.
+    pub command_line: String,
+    /// Words of the command line that the boot did not bring.
+    pub added_arguments: Vec<String>,
+    /// Files to be written there first, by name.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Memory of guest and emulator in MiB.
+    pub memory_mib: u32,
+    /// How the disk comes there.
+    pub disk: DiskMode,
+}
+
+impl Plan {
+    /// Plans a boot for a host.
+    pub fn new(boot: &Boot, host: &Host) -> Result<Self, Error> {
+        let profile = &host.profile;
+        let added_arguments = added_arguments(&boot.command_line, profile.kernel_arguments);
+        let command_line = std::iter::once(boot.command_line.trim())
+            .chain(added_arguments.iter().map(String::as_str))
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
+        if command_line.contains(['\0', '\n']) {
+            return Err(Error::Invalid {
+                what: "kernel command line",
+                value: boot.command_line.clone(),
+                rule: "is one line",
+            });
+        }
+        let cpus = boot.smp.unwrap_or(profile.smp);
+        let mut files = vec![(
+            name::PAYLOAD.to_owned(),
+            agent::payload_image(&boot.payload, &profile.limits)?,
+        )];
+        let mut arguments = Arguments::default();
+
+        arguments.add("-accel", profile.accel);
+        arguments.add("-machine", profile.machine);
+        arguments.add("-cpu", profile.cpu);
+        arguments.add("-smp", cpus.to_string());
+        arguments.add("-m", boot.memory_mib.to_string());
+        arguments
+            .0
+            .extend(["-nodefaults", "-no-user-config", "-no-reboot"].map(str::to_owned));
+        arguments.add("-display", "none");
+        arguments.add("-qmp", "stdio");
+        if let Some(uuid) = &boot.uuid {
+            arguments.add("-uuid", uuid.as_str());
+        }
+        arguments.add(
+            "-chardev",
+            format!("file,id=console,path={}", name::CONSOLE),
+        );
+        arguments.add("-serial", "chardev:console");
+        let (file, snapshot) = match boot.disk {
+            DiskMode::Copy => (name::DISK, "off"),
+            DiskMode::Snapshot => (name::BASE, "on"),
+        };
+        // The host's page cache outlives QEMU, so flushes of the guest cost time and save nothing.
+        arguments.add(
+            "-drive",
+            format!("file={file},if=none,id=root,format=raw,snapshot={snapshot},cache=unsafe,aio=threads,discard=unmap"),
+        );
+        arguments.add("-device", "virtio-blk-pci,drive=root,serial=root");
+        arguments.add(
+            "-drive",
+            format!(
+                "file={},if=none,id=payload,format=raw,readonly=on",
+                name::PAYLOAD
+            ),
+        );
+        arguments.add(
+            "-device",
+            format!("virtio-blk-pci,drive=payload,serial={PAYLOAD_SERIAL}"),
+        );
+        arguments.add("-device", "virtio-rng-pci");
+        arguments.add("-device", "virtio-serial-pci");
+        for (id, port, file) in [
+            ("progress", PROGRESS_PORT, name::PROGRESS),
+            ("result", RESULT_PORT, name::RESULT),
+        ] {
+            arguments.add("-chardev", format!("file,id={id},path={file}"));
+            arguments.add(
+                "-device",
+                format!("virtserialport,chardev={id},name={port}"),
+            );
+        }
+        add_fw_cfg(boot, &mut arguments, &mut files)?;
+        add_credentials(boot, host, &mut arguments)?;
+        arguments.add("-kernel", name::KERNEL);
+        arguments.add("-initrd", name::INITRD);
+        arguments.add("-append", command_line.clone());
+        Ok(Self {
+            program: host.qemu.clone(),
+            arguments: arguments.0,
+            command_line,
+            added_arguments,
+            files,
+            cpus,
+            memory_mib: boot.memory_mib.saturating_add(profile.overhead_mib),
+            disk: boot.disk,
+        })
+    }
+
+    /// A shell script that runs the same command again, in a folder `again` beside itself.
+    pub fn repro(&self) -> Result<String, Error> {
+        let mut words = vec![self.program.clone()];
+        words.extend(self.arguments.iter().cloned());
+        let command = agent::shell_words(&words)?;
+        let disk = match self.disk {
+            DiskMode::Copy => name::DISK,
+            DiskMode::Snapshot => name::BASE,
+        };
+        let inputs: Vec<&str> = [name::KERNEL, name::INITRD]
+            .into_iter()
+            .chain(self.files.iter().map(|(name, _)| name.as_str()))
+            .collect();
+        Ok(format!(
+            "#!/bin/sh\n\
+             # Runs this boot again in ./again, on a fresh copy of the disk where the original is still here.\n\
+             # QMP speaks on standard output; the console is in again/{console}.\n\
+             set -e\n\
+             cd \"$(dirname \"$0\")\"\n\
+             rm -rf again\n\
+             mkdir again\n\
+             original={base}\n\
+             [ -e \"$original\" ] || original={disk}\n\
+             cp --sparse=always --reflink=auto \"$original\" again/{disk}\n\
+             cp {inputs} again/\n\
+             cd again\n\
+             TMPDIR=. exec {command}\n",
+            console = name::CONSOLE,
+            base = name::BASE,
+            inputs = inputs.join(" "),
+        ))
+    }
+}
+
+#[derive(Default)]
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    fn add(&mut self, option: &str, value: impl Into<String>) {
+        self.0.push(option.to_owned());
+        self.0.push(value.into());
+    }
+}
+
+/// What the command line lacks of the required and of the profile's arguments.
+fn added_arguments(command_line: &str, profile: &[&str]) -> Vec<String> {
+    let given: Vec<&str> = command_line.split_ascii_whitespace().collect();
+    let key = |word: &str| word.split_once('=').map_or(word, |(key, _)| key).to_owned();
+    let required = REQUIRED_ARGUMENTS
+        .iter()
+        .filter(|word| !given.contains(word));
+    // A value that the boot entry chose is kept: it is part of what is tested.
+    let chosen = profile
+        .iter()
+        .filter(|word| !given.iter().any(|other| key(other) == key(word)));
+    required
+        .chain(chosen)
+        .map(|word| (*word).to_owned())
+        .collect()
+}
+
+fn add_fw_cfg(
+    boot: &Boot,
+    arguments: &mut Arguments,
+    files: &mut Vec<(String, Vec<u8>)>,
+) -> Result<(), Error> {
+    for (index, (name, bytes)) in boot.fw_cfg.iter().enumerate() {
+        let plain = |b: u8| b.is_ascii_graphic() && b != b',';
+        if !name.starts_with("opt/") || name.len() > FW_CFG_NAME || !name.bytes().all(plain) {
+            return Err(Error::Invalid {
+                what: "fw_cfg name",
+                value: name.clone(),
+                rule: "needs to begin with opt/, in at most 55 graphic ASCII characters but the comma",
+            });
+        }
+        if boot.fw_cfg[..index]
+            .iter()
+            .any(|(earlier, _)| earlier == name)
+        {
+            return Err(Error::Duplicate {
+                what: "fw_cfg name",
+                name: name.clone(),
+            });
+        }
+        let file = format!("fw_cfg-{index}");
+        arguments.add("-fw_cfg", format!("name={name},file={file}"));
+        files.push((file, bytes.clone()));
+    }
+    Ok(())
+}
+
+fn add_credentials(boot: &Boot, host: &Host, arguments: &mut Arguments) -> Result<(), Error> {
+    let mut all = agent::credentials(boot, &host.profile.limits);
+    all.extend(boot.credentials.iter().cloned());
+    let mut bytes = 0;
+    for (index, Credential { name, value }) in all.iter().enumerate() {
+        let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b':' | b'=' | b',');
+        if name.is_empty() || name.len() > 255 || !name.bytes().all(plain) {
+            return Err(Error::Invalid {
+                what: "credential name",
+                value: name.clone(),
+                rule: "is a file name of graphic ASCII without / : = and comma",
+            });
+        }
+        if all[..index].iter().any(|earlier| earlier.name == *name) {
+            return Err(Error::Duplicate {
+                what: "credential",
+                name: name.clone(),
+            });
+        }
+        let value = format!("io.systemd.credential.binary:{name}={}", base64(value));
+        bytes += value.len() as u64 + 1;
+        if bytes > SMBIOS_BYTES {
+            return Err(Error::Limit {
+                what: "bytes of credentials in SMBIOS",
+                limit: SMBIOS_BYTES,
+                actual: bytes,
+            });
+        }
+        arguments.add("-smbios", format!("type=11,value={value}"));
+    }
+    Ok(())
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            let index = (bits >> (18 - 6 * digit)) & 63;
+            let pad = digit > group.len();
+            text.push(if pad {
+                '='
+            } else {
+                char::from(DIGITS[index as usize])
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::{Payload, Shutdown};
+    use crate::host::{Accelerator, Kvm, QemuVersion};
+
+    fn host(major: u16, accelerator: Accelerator) -> Host {
+        let version = QemuVersion {
+            major,
+            minor: 0,
+            micro: 0,
+        };
+        Host::new("qemu-system-x86_64", version, Kvm::NotTried, accelerator)
+    }
+
+    fn sample() -> Boot {
+        let mut boot = Boot::new("root=/dev/vda rw quiet", Payload::command(["true"]));
+        boot.uuid = Some("11111111-2222-4333-8444-555555555555".parse().unwrap());
+        boot.fw_cfg
+            .push(("opt/com.coreos/config".to_owned(), b"{}".to_vec()));
+        boot.credentials.push(Credential::new("site.key", "secret"));
+        boot
+    }
+
+    /// One option a line, without the values of the agent's credentials.
+    fn show(plan: &Plan) -> String {
+        let mut text = String::new();
+        for argument in &plan.arguments {
+            let credential = argument
+                .strip_prefix("type=11,value=")
+                .and_then(|text| text.split_once('='));
+            let shown = match credential {
+                Some((name, value)) if value.len() > 40 => format!("type=11,value={name}=…"),
+                _ => argument.clone(),
+            };
+            text.push(if argument.starts_with('-') { '\n' } else { ' ' });
+            text.push_str(&shown);
+        }
+        text.trim_start().to_owned()
+    }
+
+    #[test]
+    fn command_under_qemu_7_tcg() {
+        let plan = Plan::new(&sample(), &host(7, Accelerator::Tcg)).unwrap();
+        insta::assert_snapshot!(show(&plan), @"
+        -accel tcg,thread=single
+        -machine q35,sata=off,usb=off,smbus=off,vmport=off,hpet=off
+        -cpu qemu64,-cx16,-svm,+rdrand
+        -smp 1
+        -m 1024
+        -nodefaults
+        -no-user-config
+        -no-reboot
+        -display none
+        -qmp stdio
+        -uuid 11111111-2222-4333-8444-555555555555
+        -chardev file,id=console,path=console.log
+        -serial chardev:console
+        -drive file=disk.img,if=none,id=root,format=raw,snapshot=off,cache=unsafe,aio=threads,discard=unmap
+        -device virtio-blk-pci,drive=root,serial=root
+        -drive file=payload.img,if=none,id=payload,format=raw,readonly=on
+        -device virtio-blk-pci,drive=payload,serial=pleach-payload
+        -device virtio-rng-pci
+        -device virtio-serial-pci
+        -chardev file,id=progress,path=progress.log
+        -device virtserialport,chardev=progress,name=pleach.progress
+        -chardev file,id=result,path=result.frame
+        -device virtserialport,chardev=result,name=pleach.result
+        -fw_cfg name=opt/com.coreos/config,file=fw_cfg-0
+        -smbios type=11,value=io.systemd.credential.binary:pleach.agent=…
+        -smbios type=11,value=io.systemd.credential.binary:systemd.extra-unit.pleach-agent.service=…
+        -smbios type=11,value=io.systemd.credential.binary:systemd.unit-dropin.multi-user.target=…
+        -smbios type=11,value=io.systemd.credential.binary:systemd.extra-unit.pleach-emergency.service=…
+        -smbios type=11,value=io.systemd.credential.binary:systemd.unit-dropin.emergency.target=…
+        -smbios type=11,value=io.systemd.credential.binary:systemd.unit-dropin.rescue.target=…
+        -smbios type=11,value=io.systemd.credential.binary:site.key=c2VjcmV0
+        -kernel kernel
+        -initrd initrd
+        -append root=/dev/vda rw quiet console=ttyS0 panic=-1 lsm=landlock,lockdown,yama,loadpin,safesetid,integrity,apparmor,selinux,smack,tomoyo,ipe tsc=reliable no_timer_check random.trust_cpu=on mitigations=off nokaslr init_on_alloc=0 audit=0 rcupdate.rcu_expedited=1 8250.nr_uarts=1 systemd.ssh_auto=no systemd.tty.term.console=dumb systemd.tty.term.ttyS0=dumb
+        ");
+        let names: Vec<_> = plan.files.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["payload.img", "fw_cfg-0"]);
+        assert_eq!((plan.cpus, plan.memory_mib), (1, 1536));
+        assert_eq!(
+            plan,
+            Plan::new(&sample(), &host(7, Accelerator::Tcg)).unwrap(),
+            "deterministic"
+        );
+    }
+
+    #[test]
+    fn profile_and_options_change_only_their_words() {
+        let check = |change: &dyn Fn(&mut Boot), host: &Host, expect: &[&str]| {
+            let mut boot = sample();
+            change(&mut boot);
+            let text = show(&Plan::new(&boot, host).unwrap());
+            for words in expect {
+                assert!(text.contains(words), "{words} is not in:\n{text}");
+            }
+        };
+        check(
+            &|_| (),
+            &host(7, Accelerator::Kvm),
+            &[
+                "-accel kvm\n",
+                "-cpu host\n",
+                "-smp 2\n",
+                "-append root=/dev/vda rw quiet console=ttyS0 panic=-1",
+            ],
+        );
+        check(
+            &|_| (),
+            &host(10, Accelerator::Tcg),
+            &["-accel tcg\n", "-cpu qemu64\n", "-smp 1\n"],
+        );
+        check(
+            &|b| b.smp = Some(4),
+            &host(10, Accelerator::Tcg),
+            &["-smp 4\n"],
+        );
+        check(
+            &|b| b.memory_mib = 512,
+            &host(10, Accelerator::Tcg),
+            &["-m 512\n"],
+        );
+        check(
+            &|b| b.disk = DiskMode::Snapshot,
+            &host(10, Accelerator::Tcg),
+            &["file=base.img,if=none,id=root,format=raw,snapshot=on"],
+        );
+        let force = agent::credentials(
+            &Boot {
+                shutdown: Shutdown::Forced,
+                ..sample()
+            },
+            &host(7, Accelerator::Tcg).profile.limits,
+        );
+        let unit = String::from_utf8(force[1].value.clone()).unwrap();
+        assert!(unit.contains("SuccessAction=poweroff-force\n"), "{unit}");
+    }
+
+    #[test]
+    fn kernel_arguments_of_the_entry_win() {
+        let check = |line: &str, profile: &[&str], expect: &[&str]| {
+            assert_eq!(added_arguments(line, profile), expect, "{line}");
+        };
+        check(
+            "",
+            &["audit=0", "nokaslr"],
+            &["console=ttyS0", "panic=-1", "audit=0", "nokaslr"],
+        );
+        check(
+            "console=ttyS0 panic=-1 audit=1 nokaslr",
+            &["audit=0", "nokaslr"],
+            &[],
+        );
+        // Another console does not replace the one that is listened to.
+        check("console=tty0", &[], &["console=ttyS0", "panic=-1"]);
+        check("panic=10", &[], &["console=ttyS0", "panic=-1"]);
+    }
+
+    #[test]
+    fn what_qemu_or_the_guest_would_misread_is_refused() {
+        let check = |change: &dyn Fn(&mut Boot), expect: &str| {
+            let mut boot = sample();
+            change(&mut boot);
+            let error = Plan::new(&boot, &host(7, Accelerator::Tcg))
+                .unwrap_err()
+                .to_string();
+            assert!(error.starts_with(expect), "{error}, not {expect}");
+        };
+        let rule = "is a file name of graphic ASCII without / : = and comma";
+        check(
+            &|b| b.credentials[0].name = "a/b".into(),
+            &format!("credential name \"a/b\": {rule}"),
+        );
+        check(
+            &|b| b.credentials[0].name = "a,b".into(),
+            &format!("credential name \"a,b\": {rule}"),
+        );
+        check(
+            &|b| b.credentials[0].name = String::new(),
+            &format!("credential name \"\": {rule}"),
+        );
+        check(
+            &|b| b.credentials[0] = Credential::drop_in("multi-user.target", ""),
+            "credential \"systemd.unit-dropin.multi-user.target\" is given twice or is one the agent uses",
+        );
+        check(
+            &|b| b.credentials[0].value = vec![0; 60_000],
+            "bytes of credentials in SMBIOS: ",
+        );
+        check(
+            &|b| b.fw_cfg.push(("opt/com.coreos/config".into(), vec![])),
+            "fw_cfg name \"opt/com.coreos/config\" is given twice or is one the agent uses",
+        );
+        check(
+            &|b| b.fw_cfg[0].0 = "etc/x".into(),
+            "fw_cfg name \"etc/x\": needs to begin with opt/, in at most 55 graphic ASCII characters but the comma",
+        );
+        check(
+            &|b| b.command_line = "a\nb".into(),
+            "kernel command line \"a\\nb\": is one line",
+        );
+    }
+
+    #[test]
+    fn base64_vectors_of_the_rfc() {
+        let check = |text: &str, expect: &str| assert_eq!(base64(text.as_bytes()), expect);
+        check("", "");
+        check("f", "Zg==");
+        check("fo", "Zm8=");
+        check("foo", "Zm9v");
+        check("foob", "Zm9vYg==");
+        check("fooba", "Zm9vYmE=");
+        check("foobar", "Zm9vYmFy");
+        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
+    }
+}
