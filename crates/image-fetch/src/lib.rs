@@ -1,1 +1,25 @@
-//! Fetch container images by reference into an OCI image layout, each blob verified.
+#![doc = include_str!("../README.md")]
+
+mod check;
+mod digest;
+mod error;
+mod event;
+mod fetch;
+mod index;
+mod job;
+mod manifest;
+mod options;
+mod policy;
+mod reference;
+mod session;
+mod store;
+mod verify;
+
+pub use digest::Digest;
+pub use error::Error;
+pub use event::Event;
+pub use fetch::{Blob, Fetched, Layer, Origin, fetch};
+pub use options::{FetchOptions, Limits, Platform, PresentBlobs, Retry};
+pub use policy::Policy;
+pub use reference::{ImageReference, ReferenceProblem, Transport};
+pub use verify::Compression;

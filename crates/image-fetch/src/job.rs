@@ -1,0 +1,426 @@
+//! One fetch: attempts until everything is there, then the index.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future;
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::mpsc;
+
+use crate::check::{Present, Right, Want, WantLayer};
+use crate::manifest::{self, Descriptor, Manifest, OCI_MANIFEST};
+use crate::session::Session;
+use crate::store::Store;
+use crate::{
+    Blob, Digest, Error, Event, FetchOptions, Fetched, ImageReference, Layer, Origin, Retry,
+};
+
+/// A progress event comes after this many bytes of a blob.
+const PROGRESS_STEP: u64 = 1 << 20;
+
+/// Chunks that may wait for the disk: the network reads ahead by a little.
+const CHUNKS_AHEAD: usize = 16;
+
+pub(crate) struct Job<'a, P> {
+    pub(crate) reference: &'a ImageReference,
+    pub(crate) image: &'a str,
+    pub(crate) options: &'a FetchOptions,
+    pub(crate) progress: &'a P,
+    pub(crate) store: Arc<Store>,
+}
+
+/// What is known about the image, kept over attempts.
+#[derive(Default)]
+struct Known {
+    source: Option<Arc<Source>>,
+    blobs: HashMap<Digest, Got>,
+}
+
+struct Source {
+    digest: Digest,
+    bytes: Vec<u8>,
+    manifest: Manifest,
+    /// skopeo made this manifest from another format; it and its config exist nowhere else.
+    converted: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Got {
+    origin: Origin,
+    right: Right,
+}
+
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    joined(tokio::task::spawn_blocking(work).await)
+}
+
+fn joined<T>(ended: Result<Result<T, Error>, tokio::task::JoinError>) -> Result<T, Error> {
+    ended.map_err(|error| Error::Process {
+        operation: "run a blocking task",
+        source: io::Error::other(error),
+    })?
+}
+
+/// The pause before attempt `failures`, counted from one.
+fn delay(retry: &Retry, failures: u32) -> Duration {
+    let doubled = retry
+        .backoff
+        .saturating_mul(1u32.checked_shl(failures - 1).unwrap_or(u32::MAX));
+    let full = doubled.min(retry.max_backoff);
+    // Many machines that lost one registry must not all come back at the same moment. A new
+    // RandomState is the standard library's only random number.
+    let random = RandomState::new().build_hasher().finish() % 256;
+    full - full.mul_f64(random as f64 / 1024.0)
+}
+
+impl<P: Fn(Event) + Sync> Job<'_, P> {
+    pub(crate) async fn run(&self) -> Result<Fetched, Error> {
+        let mut known = Known::default();
+        let mut failures = 0;
+        loop {
+            let before = known.blobs.len();
+            let error = match self.attempt(&mut known).await {
+                Ok(source) => return self.commit(&source, &known).await,
+                Err(error) => error,
+            };
+            failures = if known.blobs.len() > before {
+                1
+            } else {
+                failures + 1
+            };
+            if !error.is_transient() || failures > self.options.retry.attempts {
+                return Err(error);
+            }
+            let delay = delay(&self.options.retry, failures);
+            (self.progress)(Event::Retry {
+                failures,
+                delay,
+                reason: error.to_string(),
+            });
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    async fn attempt(&self, known: &mut Known) -> Result<(Arc<Source>, Vec<Digest>), Error> {
+        let session = Session::open(self.reference, self.options, self.store.temporary()?).await?;
+        let result = self.fetch_all(&session, known).await;
+        // A skopeo that has stalled would not answer; dropping the session ends it.
+        if !matches!(result, Err(Error::Stalled { .. })) {
+            session.close().await;
+        }
+        result
+    }
+
+    async fn fetch_all(
+        &self,
+        session: &Session,
+        known: &mut Known,
+    ) -> Result<(Arc<Source>, Vec<Digest>), Error> {
+        let source = match &known.source {
+            Some(source) => source.clone(),
+            None => {
+                let source = Arc::new(self.resolve(session).await?);
+                known.source = Some(source.clone());
+                source
+            }
+        };
+        let config = self.config(session, &source, known).await?;
+        let digest = source.manifest.config.digest;
+        let layers = source.manifest.layers.len();
+        let diff_ids = manifest::diff_ids(self.image, digest, &config, layers)?;
+        self.layers(session, &source, &diff_ids, known).await?;
+        Ok((source, diff_ids))
+    }
+
+    async fn resolve(&self, session: &Session) -> Result<Source, Error> {
+        let (digest, bytes) = session.manifest().await?;
+        let digest: Digest = digest.parse()?;
+        let manifest = Manifest::parse(self.image, &bytes, &self.options.limits)?;
+        (self.progress)(Event::Resolved {
+            source_digest: digest,
+            layers: manifest.layers.len() as u64,
+            bytes: manifest.unique_blobs().values().sum(),
+        });
+        let converted = Digest::of(&bytes) != digest;
+        Ok(Source {
+            digest,
+            bytes,
+            manifest,
+            converted,
+        })
+    }
+
+    async fn config(
+        &self,
+        session: &Session,
+        source: &Source,
+        known: &mut Known,
+    ) -> Result<Vec<u8>, Error> {
+        let blob = source.manifest.config.clone();
+        let digest = blob.digest;
+        let want = Want {
+            image: self.image.to_owned(),
+            blob,
+            layer: None,
+        };
+        if !known.blobs.contains_key(&digest) {
+            let got = match self.present(&want).await? {
+                Some(got) => got,
+                None if source.converted => self.converted_config(session, &want).await?,
+                None => self.transfer(session, &want).await?,
+            };
+            known.blobs.insert(digest, got);
+        }
+        let (store, max) = (self.store.clone(), self.options.limits.config_bytes);
+        blocking(move || store.read_blob(digest, max)).await
+    }
+
+    /// The config of a converted image is in no blob that could be asked for.
+    async fn converted_config(&self, session: &Session, want: &Want) -> Result<Got, Error> {
+        let bytes = session.converted_config().await?;
+        let mut verifier = crate::verify::Verifier::new(None);
+        verifier.update(&bytes);
+        let found = verifier.finish();
+        want.check_blob(&found)?;
+        let store = self.store.clone();
+        blocking(move || store.write_blob(&bytes)).await?;
+        Ok(Got {
+            origin: Origin::Fetched,
+            right: want.check_layer(&found)?,
+        })
+    }
+
+    async fn layers(
+        &self,
+        session: &Session,
+        source: &Source,
+        diff_ids: &[Digest],
+        known: &mut Known,
+    ) -> Result<(), Error> {
+        let wanted = self.wanted(source, diff_ids, known)?;
+        self.check_space(&wanted).await?;
+        let failing = AtomicBool::new(false);
+        // Collected first: the futures borrow, and a stream of closures that borrow is not Send.
+        let transfers: Vec<_> = wanted
+            .iter()
+            .map(|want| self.ensure(session, want))
+            .collect();
+        let mut running = std::pin::pin!(
+            stream::iter(transfers)
+                // Those that run may end well; nothing new begins while the source fails.
+                .take_while(|_| future::ready(!failing.load(Ordering::Relaxed)))
+                .buffer_unordered(self.options.concurrent_blobs.max(1))
+        );
+        let mut first = Ok(());
+        while let Some(ended) = running.next().await {
+            match ended {
+                Ok((digest, got)) => {
+                    known.blobs.insert(digest, got);
+                }
+                Err(error) if error.is_transient() && !matches!(error, Error::Stalled { .. }) => {
+                    failing.store(true, Ordering::Relaxed);
+                    first = first.and(Err(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        first
+    }
+
+    /// The layers that are not known to be there, the largest first, each once.
+    fn wanted(
+        &self,
+        source: &Source,
+        diff_ids: &[Digest],
+        known: &Known,
+    ) -> Result<Vec<Want>, Error> {
+        let mut wanted: Vec<Want> = Vec::new();
+        let mut seen = HashMap::new();
+        for (layer, &diff_id) in source.manifest.layers.iter().zip(diff_ids) {
+            match seen.insert(layer.digest, diff_id) {
+                Some(other) if other == diff_id => continue,
+                Some(_) => {
+                    return Err(Error::Config {
+                        image: self.image.to_owned(),
+                        digest: source.manifest.config.digest,
+                        problem: format!("layer {} has two diff IDs", layer.digest),
+                    });
+                }
+                None if known.blobs.contains_key(&layer.digest) => continue,
+                None => {}
+            }
+            wanted.push(Want {
+                image: self.image.to_owned(),
+                blob: layer.clone(),
+                layer: Some(WantLayer {
+                    diff_id,
+                    max_content: self.options.limits.uncompressed_bytes,
+                    check_diff_id: self.options.check_diff_ids,
+                    strict_type: !source.converted,
+                }),
+            });
+        }
+        wanted.sort_by_key(|want| std::cmp::Reverse(want.blob.size));
+        Ok(wanted)
+    }
+
+    async fn check_space(&self, wanted: &[Want]) -> Result<(), Error> {
+        let store = self.store.clone();
+        let blobs: Vec<Descriptor> = wanted.iter().map(|want| want.blob.clone()).collect();
+        let (needed, available) = blocking(move || {
+            let mut needed = 0u64;
+            for blob in blobs {
+                if store.open_blob(blob.digest)?.is_none() {
+                    needed = needed.saturating_add(blob.size);
+                }
+            }
+            Ok((needed, store.available()?))
+        })
+        .await?;
+        if needed <= available {
+            return Ok(());
+        }
+        Err(Error::NoSpace {
+            image: self.image.to_owned(),
+            needed,
+            available,
+        })
+    }
+
+    async fn ensure(&self, session: &Session, want: &Want) -> Result<(Digest, Got), Error> {
+        let got = match self.present(want).await? {
+            Some(got) => got,
+            None => self.transfer(session, want).await?,
+        };
+        Ok((want.blob.digest, got))
+    }
+
+    async fn present(&self, want: &Want) -> Result<Option<Got>, Error> {
+        let Descriptor { digest, size, .. } = want.blob;
+        let (store, wanted, how) = (self.store.clone(), want.clone(), self.options.present_blobs);
+        match blocking(move || wanted.present(&store, how)).await? {
+            Present::Nothing => Ok(None),
+            Present::Damaged => {
+                (self.progress)(Event::BlobDamaged { digest });
+                Ok(None)
+            }
+            Present::Right(right) => {
+                (self.progress)(Event::BlobPresent { digest, size });
+                Ok(Some(Got {
+                    origin: Origin::Present,
+                    right,
+                }))
+            }
+        }
+    }
+
+    async fn transfer(&self, session: &Session, want: &Want) -> Result<Got, Error> {
+        let Descriptor { digest, size, .. } = want.blob;
+        (self.progress)(Event::BlobStarted { digest, size });
+        let (to, from) = mpsc::channel(CHUNKS_AHEAD);
+        let (store, wanted) = (self.store.clone(), want.clone());
+        let receiving = tokio::task::spawn_blocking(move || wanted.receive(&store, from));
+        let mut told = 0;
+        let received = |received| {
+            if received - told >= PROGRESS_STEP {
+                told = received;
+                (self.progress)(Event::BlobProgress {
+                    digest,
+                    received,
+                    size,
+                });
+            }
+        };
+        let sent = session.blob(digest, size, to, received).await;
+        // The sender is gone now, so this ends.
+        let (partial, found) = joined(receiving.await)?;
+        // A cut connection explains missing bytes better than their digest does; for everything
+        // else our own check speaks first, and skopeo's word can only add to it.
+        match sent {
+            Err(error) if error.is_transient() => return Err(error),
+            sent => want.check_blob(&found).and(sent)?,
+        }
+        let right = want.check_layer(&found)?;
+        let store = self.store.clone();
+        blocking(move || store.commit_blob(partial, digest)).await?;
+        (self.progress)(Event::BlobDone { digest, size });
+        Ok(Got {
+            origin: Origin::Fetched,
+            right,
+        })
+    }
+
+    async fn commit(
+        &self,
+        (source, diff_ids): &(Arc<Source>, Vec<Digest>),
+        known: &Known,
+    ) -> Result<Fetched, Error> {
+        let bytes = if source.converted {
+            let found = known
+                .blobs
+                .iter()
+                .map(|(digest, got)| (*digest, got.right.compression))
+                .collect();
+            manifest::with_layer_types(self.image, &source.bytes, &found)?
+        } else {
+            source.bytes.clone()
+        };
+        // Read again what is stored, so that what is reported cannot differ from it.
+        let stored = Manifest::parse(self.image, &bytes, &self.options.limits)?;
+        let size = bytes.len() as u64;
+        let (store, name) = (self.store.clone(), self.options.ref_name.clone());
+        let manifest_digest = blocking(move || {
+            let digest = store.write_blob(&bytes)?;
+            let manifest = Descriptor {
+                media_type: OCI_MANIFEST.to_owned(),
+                digest,
+                size,
+            };
+            store.add_image(&manifest, name.as_deref())?;
+            Ok(digest)
+        })
+        .await?;
+        (self.progress)(Event::Committed { manifest_digest });
+        let sum = |origin| {
+            let blobs = stored.unique_blobs();
+            let of = blobs
+                .iter()
+                .filter(|(digest, _)| known.blobs[digest].origin == origin);
+            of.map(|(_, size)| size).sum()
+        };
+        let blob = |it: &Descriptor| Blob {
+            digest: it.digest,
+            size: it.size,
+            origin: known.blobs[&it.digest].origin,
+        };
+        let layer = |(it, &diff_id): (&Descriptor, &Digest)| {
+            let Right {
+                compression,
+                diff_id_checked,
+            } = known.blobs[&it.digest].right;
+            let media_type = it.media_type.clone();
+            Layer {
+                blob: blob(it),
+                media_type,
+                compression,
+                diff_id,
+                diff_id_checked,
+            }
+        };
+        Ok(Fetched {
+            manifest_digest,
+            manifest_size: size,
+            source_digest: source.digest,
+            config: blob(&stored.config),
+            layers: stored.layers.iter().zip(diff_ids).map(layer).collect(),
+            bytes_fetched: sum(Origin::Fetched),
+            bytes_present: sum(Origin::Present),
+        })
+    }
+}
