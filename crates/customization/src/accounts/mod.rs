@@ -18,6 +18,7 @@ pub use sysusers::{Sysusers, SysusersRemainder, sysusers_d};
 
 use std::collections::BTreeMap;
 
+use crate::lower::BaseView;
 use crate::model::Origin;
 use crate::secret::Secret;
 
@@ -41,6 +42,26 @@ pub struct BaseAccounts {
     pub login_defs: Option<Vec<u8>>,
     /// `/etc/default/useradd`.
     pub default_useradd: Option<Vec<u8>>,
+}
+
+impl BaseAccounts {
+    /// Reads them from a tree.
+    pub fn read(view: &dyn BaseView) -> Self {
+        let file = |path: &str| {
+            let path = view.resolve(path.as_bytes()).ok()?;
+            view.read_file(&path)
+        };
+        Self {
+            passwd: file("/etc/passwd").unwrap_or_default(),
+            group: file("/etc/group").unwrap_or_default(),
+            shadow: file("/etc/shadow"),
+            gshadow: file("/etc/gshadow"),
+            subuid: file("/etc/subuid"),
+            subgid: file("/etc/subgid"),
+            login_defs: file("/etc/login.defs"),
+            default_useradd: file("/etc/default/useradd"),
+        }
+    }
 }
 
 /// What happens to an account.

@@ -8,10 +8,12 @@ mod homes;
 mod install;
 mod storage;
 mod systemd;
+mod tree;
 mod unit_file;
 mod view;
 mod work;
 
+pub use tree::TreeView;
 pub use view::{BaseView, Kind, MAX_LINKS, Node, ResolveError};
 
 use crate::accounts::AccountPlan;
