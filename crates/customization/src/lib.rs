@@ -8,6 +8,7 @@ mod local;
 pub mod lower;
 mod model;
 mod parse;
+mod placement;
 mod secret;
 mod source;
 mod unit_name;
@@ -21,4 +22,5 @@ pub use model::{
     KernelArguments, Link, Origin, Owner, Unit, User,
 };
 pub use parse::{Input, ParseOptions, Parsed, parse};
+pub use placement::{Placement, PlacementOptions, Route, Verdict, placement, placement_with};
 pub use secret::Secret;

@@ -36,7 +36,7 @@ impl std::fmt::Debug for EditedAccounts {
 pub fn edit_account_files(
     plan: &AccountPlan,
     base: &BaseAccounts,
-    today_days: u64,
+    today_days: u32,
 ) -> EditedAccounts {
     let mut db = Database::parse(base);
     let defaults = Defaults::parse(base);
@@ -120,7 +120,7 @@ fn remove_group(db: &mut Database, name: &str) {
 }
 
 /// `useradd`, `usermod` or `userdel`.
-pub(super) fn user(db: &mut Database, planned: &PlannedUser, defaults: &Defaults, today: u64) {
+pub(super) fn user(db: &mut Database, planned: &PlannedUser, defaults: &Defaults, today: u32) {
     match planned.disposition {
         Disposition::New => add_user(db, planned, defaults, today),
         Disposition::Modified => modify_user(db, planned, defaults, today),
@@ -131,7 +131,7 @@ pub(super) fn user(db: &mut Database, planned: &PlannedUser, defaults: &Defaults
     }
 }
 
-fn add_user(db: &mut Database, user: &PlannedUser, defaults: &Defaults, today: u64) {
+fn add_user(db: &mut Database, user: &PlannedUser, defaults: &Defaults, today: u32) {
     if user.user_group {
         add_group(db, &user.name, user.gid, &Password::Locked);
     }
@@ -173,7 +173,7 @@ fn add_shadow(
     hash: &str,
     system: bool,
     defaults: &Defaults,
-    today: u64,
+    today: u32,
 ) {
     let aging = |key: &str| match defaults.optional(key) {
         Some(days) if !system => days.to_string(),
@@ -197,7 +197,7 @@ fn add_shadow(
 }
 
 /// Day 0 would ask for a new password at the next login, so it is left empty.
-fn last_change(today: u64) -> String {
+fn last_change(today: u32) -> String {
     if today == 0 {
         String::new()
     } else {
@@ -205,7 +205,7 @@ fn last_change(today: u64) -> String {
     }
 }
 
-fn modify_user(db: &mut Database, user: &PlannedUser, defaults: &Defaults, today: u64) {
+fn modify_user(db: &mut Database, user: &PlannedUser, defaults: &Defaults, today: u32) {
     let name = user.name.as_str();
     db.passwd.set(name, 3, user.gid.to_string().as_bytes());
     db.passwd.set(name, 4, user.gecos.as_bytes());

@@ -14,17 +14,18 @@ mod sysusers;
 
 pub use edit::{EditedAccounts, edit_account_files};
 pub use plan::plan;
-pub use sysusers::{Sysusers, SysusersRemainder, sysusers_d};
+pub use sysusers::{SysusersRemainder, sysusers_d, sysusers_remainder};
 
 use std::collections::BTreeMap;
 
+use crate::lower::BaseView;
 use crate::lower::BaseView;
 use crate::model::Origin;
 use crate::secret::Secret;
 
 /// The image's account files, as bytes. One that is missing is `None`, which is not the same as empty:
 /// `useradd` gives out subordinate IDs only where the file exists.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct BaseAccounts {
     /// `/etc/passwd`.
     pub passwd: Vec<u8>,
@@ -44,6 +45,13 @@ pub struct BaseAccounts {
     pub default_useradd: Option<Vec<u8>>,
 }
 
+impl std::fmt::Debug for BaseAccounts {
+    // The shadow files hold hashes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BaseAccounts").finish_non_exhaustive()
+    }
+}
+
 impl BaseAccounts {
     /// Reads them from a tree.
     pub fn read(view: &dyn BaseView) -> Self {
@@ -51,6 +59,23 @@ impl BaseAccounts {
             let path = view.resolve(path.as_bytes()).ok()?;
             view.read_file(&path)
         };
+        Self {
+            passwd: file("/etc/passwd").unwrap_or_default(),
+            group: file("/etc/group").unwrap_or_default(),
+            shadow: file("/etc/shadow"),
+            gshadow: file("/etc/gshadow"),
+            subuid: file("/etc/subuid"),
+            subgid: file("/etc/subgid"),
+            login_defs: file("/etc/login.defs"),
+            default_useradd: file("/etc/default/useradd"),
+        }
+    }
+}
+
+impl BaseAccounts {
+    /// Reads the files out of a tree.
+    pub fn read(view: &dyn BaseView) -> Self {
+        let file = |path: &str| view.read_file(&view.resolve(path.as_bytes()).ok()?);
         Self {
             passwd: file("/etc/passwd").unwrap_or_default(),
             group: file("/etc/group").unwrap_or_default(),
@@ -172,6 +197,19 @@ pub struct AccountPlan {
     pub gids: BTreeMap<String, u32>,
 }
 
+impl AccountPlan {
+    /// Whether nothing happens.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.users.is_empty()
+    }
+
+    /// The first item that asked for something.
+    pub fn origin(&self) -> Option<&Origin> {
+        let group = self.groups.first().map(|group| &group.origin);
+        group.or_else(|| self.users.first().map(|user| &user.origin))
+    }
+}
+
 /// Why `useradd` and its like would refuse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -252,3 +290,8 @@ pub struct AccountError {
     /// What is wrong.
     pub kind: AccountErrorKind,
 }
+
+/// All [`AccountError`]s of one run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct AccountErrors(pub Vec<AccountError>);

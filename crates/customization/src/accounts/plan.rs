@@ -6,8 +6,8 @@ use super::database::{Database, Table};
 use super::defaults::Defaults;
 use super::ids::{self, Space};
 use super::{
-    AccountError, AccountErrorKind, AccountPlan, BaseAccounts, Disposition, Password, PlannedGroup,
-    PlannedUser, edit,
+    AccountError, AccountErrorKind, AccountErrors, AccountPlan, BaseAccounts, Disposition,
+    Password, PlannedGroup, PlannedUser, edit,
 };
 use crate::model::{Group, User};
 
@@ -20,7 +20,7 @@ pub fn plan(
     users: &[User],
     groups: &[Group],
     base: &BaseAccounts,
-) -> Result<AccountPlan, Vec<AccountError>> {
+) -> Result<AccountPlan, AccountErrors> {
     let mut planner = Planner {
         db: Database::parse(base),
         defaults: Defaults::parse(base),

@@ -39,7 +39,12 @@ impl<C> BaseView for TreeView<'_, C> {
             _ => Kind::Other,
         };
         let metadata = &inode.metadata;
-        Some(Node { kind, mode: metadata.mode.into(), uid: metadata.uid, gid: metadata.gid })
+        Some(Node {
+            kind,
+            mode: metadata.mode.into(),
+            uid: metadata.uid,
+            gid: metadata.gid,
+        })
     }
 
     fn read_file(&self, path: &[u8]) -> Option<Vec<u8>> {
@@ -51,6 +56,10 @@ impl<C> BaseView for TreeView<'_, C> {
 
     fn names(&self, dir: &[u8]) -> Vec<Vec<u8>> {
         let entries = self.inode(dir).and_then(|inode| inode.entries());
-        entries.into_iter().flatten().map(|(name, _)| name.as_bytes().to_vec()).collect()
+        entries
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.as_bytes().to_vec())
+            .collect()
     }
 }
