@@ -19,7 +19,6 @@ pub use sysusers::{SysusersRemainder, sysusers_d, sysusers_remainder};
 use std::collections::BTreeMap;
 
 use crate::lower::BaseView;
-use crate::lower::BaseView;
 use crate::model::Origin;
 use crate::secret::Secret;
 
@@ -59,23 +58,6 @@ impl BaseAccounts {
             let path = view.resolve(path.as_bytes()).ok()?;
             view.read_file(&path)
         };
-        Self {
-            passwd: file("/etc/passwd").unwrap_or_default(),
-            group: file("/etc/group").unwrap_or_default(),
-            shadow: file("/etc/shadow"),
-            gshadow: file("/etc/gshadow"),
-            subuid: file("/etc/subuid"),
-            subgid: file("/etc/subgid"),
-            login_defs: file("/etc/login.defs"),
-            default_useradd: file("/etc/default/useradd"),
-        }
-    }
-}
-
-impl BaseAccounts {
-    /// Reads the files out of a tree.
-    pub fn read(view: &dyn BaseView) -> Self {
-        let file = |path: &str| view.read_file(&view.resolve(path.as_bytes()).ok()?);
         Self {
             passwd: file("/etc/passwd").unwrap_or_default(),
             group: file("/etc/group").unwrap_or_default(),

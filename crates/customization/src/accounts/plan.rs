@@ -64,7 +64,7 @@ pub fn plan(
     if errors.is_empty() {
         Ok(plan)
     } else {
-        Err(errors)
+        Err(AccountErrors(errors))
     }
 }
 
