@@ -1,0 +1,355 @@
+//! The profile `strict`: nothing is lost in silence, and nothing fails that need not.
+//!
+//! The rules, for each path, in this order:
+//!
+//! 1. What a rule pins or ignores stays as the machine has it.
+//! 2. Special files that the machine made are never carried over.
+//! 3. Sub-trees that are equal on two sides: the third is taken (both sides alike: done).
+//! 4. Removed on one side and changed on the other: a change of content stays or comes, a change of
+//!    attributes alone does not bring a removed path back.
+//! 5. Other types on the two sides: the machine's is kept, unless it had changed no more than
+//!    attributes or removed paths.
+//! 6. Otherwise content, mode, owner, group and each extended attribute are merged on their own.
+
+use pleach_fs_tree::{InodeId, Metadata, NodeType, Tree};
+
+use crate::align::{Aligned, Facts, Node};
+use crate::finding::{Conflict, Finding, Note};
+use crate::inode::{self, SELINUX, is_special};
+use crate::plan::{Entry, MergePlan, NodeSummary, Resolution};
+use crate::state::Divergence;
+use crate::{Action, Error, Labels, Policies, Side, Sides, State};
+
+/// Plans the merge of three trees whose contents can be compared.
+///
+/// # Errors
+/// [`Error::Limit`]. A conflict is no error: see [`MergePlan::conflicts`].
+pub fn plan<C: PartialEq>(
+    pristine: &Tree<C>,
+    current: &Tree<C>,
+    new: &Tree<C>,
+    policies: &Policies,
+) -> Result<MergePlan, Error> {
+    let trees = Sides {
+        pristine,
+        current,
+        new,
+    };
+    plan_with(trees, policies, C::eq)
+}
+
+/// Like [`plan`], with a way to compare two contents. It is called with contents of the same path
+/// only, and must be an equivalence.
+///
+/// # Errors
+/// [`Error::Limit`].
+pub fn plan_with<C>(
+    trees: Sides<&Tree<C>>,
+    policies: &Policies,
+    same: impl Fn(&C, &C) -> bool,
+) -> Result<MergePlan, Error> {
+    let aligned = Aligned::new(trees, policies, &same)?;
+    let mut below = Vec::with_capacity(aligned.nodes.len());
+    let mut entries = Vec::new();
+    for (index, node) in aligned.nodes.iter().enumerate() {
+        let inherited = match index {
+            0 => Below::Merge,
+            _ => below[node.parent],
+        };
+        let mut decision = decide(&aligned, index, policies, inherited);
+        below.push(decision.below);
+        decision.findings.sort();
+        entries.extend(entry(&aligned, index, policies, decision));
+    }
+    Ok(MergePlan::new(entries, aligned.nodes.len()))
+}
+
+/// What becomes of the paths below one.
+#[derive(Clone, Copy)]
+enum Below {
+    /// Each is decided on its own.
+    Merge,
+    /// All are this side's, also where it has nothing.
+    Take(Side),
+}
+
+struct Decision {
+    resolution: Resolution,
+    findings: Vec<Finding>,
+    saved: Option<Side>,
+    below: Below,
+}
+
+impl Decision {
+    fn take(side: Side, below: Below) -> Self {
+        Self {
+            resolution: side.into(),
+            findings: Vec::new(),
+            saved: None,
+            below,
+        }
+    }
+
+    fn whole(side: Side) -> Self {
+        Self::take(side, Below::Take(side))
+    }
+
+    fn note(mut self, note: Note) -> Self {
+        self.findings.push(Finding::Note(note));
+        self
+    }
+
+    /// A conflict, after which the side that was not taken is saved.
+    fn conflict(mut self, conflict: Conflict) -> Self {
+        self.findings.push(Finding::Conflict(conflict));
+        self.saved = match self.resolution {
+            Resolution::Image => Some(Side::Local),
+            _ => Some(Side::Image),
+        };
+        self
+    }
+}
+
+fn decide<C>(
+    aligned: &Aligned<'_, C>,
+    index: usize,
+    policies: &Policies,
+    inherited: Below,
+) -> Decision {
+    let node = &aligned.nodes[index];
+    let types = aligned.types(index);
+    let action = node.rule.map(|rule| policies.rules[rule].action);
+    let special = types.current.is_some_and(is_special)
+        && !node.own.pristine_current
+        && !node.own.current_new;
+    match inherited {
+        _ if special && action != Some(Action::Ignore) => {
+            return Decision::whole(Side::Image).note(Note::SpecialSkipped);
+        }
+        _ if special => return Decision::whole(Side::Image),
+        Below::Take(side) => return Decision::whole(side),
+        Below::Merge => {}
+    }
+    let both_directories = [types.current, types.new] == [Some(NodeType::Directory); 2];
+    let follow = |side| match both_directories {
+        true => Decision::take(side, Below::Merge),
+        false => Decision::whole(side),
+    };
+    if action.is_some_and(Action::keeps_local) {
+        return match types.current {
+            Some(NodeType::Directory) => Decision::take(Side::Local, Below::Merge),
+            _ => Decision::whole(Side::Local),
+        };
+    }
+    if node.whole.current_new {
+        return follow(Side::Image);
+    }
+    // A pinned path needs the directories above it, even if the image drops them.
+    if node.whole.pristine_current && (both_directories || !node.here.pinned) {
+        return follow(Side::Image);
+    }
+    if node.whole.pristine_new {
+        return follow(Side::Local);
+    }
+    let prefer = match action {
+        Some(Action::Image) => Side::Image,
+        _ => Side::Local,
+    };
+    match (types.current, types.new) {
+        (None, _) => locally_removed(node, types, prefer),
+        (_, None) => image_removed(node, types),
+        (current, new) if current == new => merged(aligned, index, both_directories, prefer),
+        _ => {
+            let Facts {
+                local_content,
+                pinned,
+                ..
+            } = node.here;
+            match (pinned, local_content) {
+                (true, _) => Decision::whole(Side::Local).conflict(Conflict::Type),
+                (false, true) => Decision::whole(prefer).conflict(Conflict::Type),
+                (false, false) => {
+                    Decision::whole(Side::Image).conflict(Conflict::TypeOverLocalAttributes)
+                }
+            }
+        }
+    }
+}
+
+fn locally_removed(node: &Node<'_>, types: Sides<Option<NodeType>>, prefer: Side) -> Decision {
+    let updated = Conflict::Content(Divergence::LocalRemovedImageUpdated);
+    let directory = |node_type| node_type == Some(NodeType::Directory);
+    match (directory(types.pristine), directory(types.new)) {
+        (true, true) if node.here.image_comes => {
+            Decision::take(Side::Image, Below::Merge).note(Note::ImageAddedBelowLocalRemoval)
+        }
+        (true, true) => {
+            let gone = Decision::take(Side::Local, Below::Merge);
+            match node.own.pristine_new {
+                true => gone,
+                false => gone.conflict(updated),
+            }
+        }
+        (false, false) => Decision::whole(prefer).conflict(updated),
+        _ => Decision::whole(Side::Image).conflict(Conflict::LocalRemovedImageRetyped),
+    }
+}
+
+fn image_removed(node: &Node<'_>, types: Sides<Option<NodeType>>) -> Decision {
+    let modified = Conflict::Content(Divergence::LocalModifiedImageRemoved);
+    let both = [types.pristine, types.current] == [Some(NodeType::Directory); 2];
+    match (node.here.local_stays, node.here.local_content) {
+        // Rule `image`: there was a conflict, and it went to the image.
+        (false, true) if both => Decision::take(Side::Image, Below::Merge).conflict(modified),
+        (false, true) => Decision::whole(Side::Image).conflict(modified),
+        (false, false) => Decision::whole(Side::Image).note(Note::AttributesOfRemovedPath),
+        (true, _) if both => Decision::take(Side::Local, Below::Merge).conflict(modified),
+        (true, _) => Decision::whole(Side::Local).conflict(modified),
+    }
+}
+
+/// The same type on both sides.
+fn merged<C>(
+    aligned: &Aligned<'_, C>,
+    index: usize,
+    both_directories: bool,
+    prefer: Side,
+) -> Decision {
+    let node = &aligned.nodes[index];
+    let below = if both_directories {
+        Below::Merge
+    } else {
+        Below::Take(prefer)
+    };
+    if node.own.current_new || node.own.pristine_current {
+        return Decision::take(Side::Image, below);
+    }
+    if node.own.pristine_new {
+        return Decision::take(Side::Local, below);
+    }
+    let sides = aligned.inodes(index);
+    let Some(merged) = inode::merge(sides, node.content, prefer) else {
+        return Decision::take(Side::Image, below);
+    };
+    let of = |side: Option<&_>| side.map(|inode: &pleach_fs_tree::Inode<C>| inode.metadata.clone());
+    let metadata = sides.map(of);
+    let saved = merged
+        .conflicts
+        .iter()
+        .any(|c| matches!(c, Conflict::Content(_)));
+    let resolution = match merged.content {
+        Side::Image if metadata.new.as_ref() == Some(&merged.metadata) => Resolution::Image,
+        Side::Local if metadata.current.as_ref() == Some(&merged.metadata) => Resolution::Local,
+        content => Resolution::Merged {
+            content,
+            metadata: Box::new(merged.metadata),
+        },
+    };
+    let conflicts = merged.conflicts.into_iter().map(Finding::Conflict);
+    let dropped = merged.dropped.into_iter().map(Note::SignatureDropped);
+    Decision {
+        resolution,
+        findings: conflicts.chain(dropped.map(Finding::Note)).collect(),
+        saved: saved.then_some(prefer.other()),
+        below,
+    }
+}
+
+/// The plan's entry, or nothing where there is nothing to say.
+fn entry<C>(
+    aligned: &Aligned<'_, C>,
+    index: usize,
+    policies: &Policies,
+    decision: Decision,
+) -> Option<Entry> {
+    let node = &aligned.nodes[index];
+    let Decision {
+        mut resolution,
+        mut findings,
+        mut saved,
+        ..
+    } = decision;
+    let sides = aligned.inodes(index);
+    let has = |side| match side {
+        Side::Local => sides.current.is_some(),
+        Side::Image => sides.new.is_some(),
+    };
+    let taken = match &resolution {
+        Resolution::Absent => None,
+        Resolution::Image => Some(Side::Image),
+        Resolution::Local => Some(Side::Local),
+        Resolution::Merged { content, .. } => Some(*content),
+    };
+    if !taken.is_some_and(has) {
+        resolution = Resolution::Absent;
+    }
+    saved = saved.filter(|side| has(*side));
+
+    let state = State::new(aligned.types(index), node.own);
+    let path = aligned.path(index);
+    if resolution != Resolution::Absent && policies.stamps.contains(&path) {
+        let directory = Some(NodeType::Directory);
+        let types = aligned.types(index);
+        if types.current != directory && types.new != directory {
+            resolution = Resolution::Absent;
+            saved = None;
+            findings = vec![Finding::Note(Note::StampRemoved)];
+        }
+    }
+    let action = node.rule.map(|rule| policies.rules[rule].action);
+    if action == Some(Action::Ignore) {
+        findings.clear();
+    }
+    if state == State::ImageDefault && findings.is_empty() {
+        return None;
+    }
+    let (resolution, carries_label) = label(resolution, node, aligned.trees, policies.labels);
+    Some(Entry {
+        path,
+        sides: sides.map(|inode| inode.map(NodeSummary::of)),
+        state,
+        resolution,
+        carries_label,
+        policy: node.rule.map(|rule| {
+            let rule = &policies.rules[rule];
+            (rule.action, rule.origin.clone())
+        }),
+        findings,
+        saved,
+    })
+}
+
+/// Whether a path keeps a label of the machine's that is not the image's; or takes it away.
+fn label<C>(
+    resolution: Resolution,
+    node: &Node<'_>,
+    trees: Sides<&Tree<C>>,
+    labels: Labels,
+) -> (Resolution, bool) {
+    let metadata = |tree: &Tree<C>, id: Option<InodeId>| -> Option<Metadata> {
+        Some(tree.inode(id?).metadata.clone())
+    };
+    let (Resolution::Local, Some(mut metadata)) =
+        (&resolution, metadata(trees.current, node.ids.current))
+    else {
+        return (resolution, false);
+    };
+    let image = node.ids.new.and_then(|id| {
+        let xattrs = &trees.new.inode(id).metadata.xattrs;
+        xattrs.get(SELINUX).cloned()
+    });
+    if metadata.xattrs.get(SELINUX) == image.as_ref() {
+        return (resolution, false);
+    }
+    if labels == Labels::Carry {
+        let carries = metadata.xattrs.contains_key(SELINUX);
+        return (resolution, carries);
+    }
+    match image {
+        Some(image) => metadata.xattrs.insert(SELINUX.into(), image),
+        None => metadata.xattrs.remove(SELINUX),
+    };
+    let content = Side::Local;
+    let metadata = Box::new(inode::without_overlayfs(metadata));
+    (Resolution::Merged { content, metadata }, false)
+}
