@@ -26,4 +26,4 @@ pub use plan::Plan;
 pub use probe::{ProbeOptions, Wanted, probe};
 pub use progress::{Event, Mark};
 pub use run::{RunOptions, boot};
-pub use watchdog::Limits;
+pub use watchdog::{Limits, Phase};

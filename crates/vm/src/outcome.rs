@@ -197,7 +197,7 @@ pub(crate) struct Ending<'a> {
     /// `None` when QEMU left with 0.
     pub(crate) qemu_error: Option<String>,
     /// The reason of QMP's SHUTDOWN event.
-    pub(crate) shutdown: Option<String>,
+    pub(crate) shutdown: Option<&'a str>,
     pub(crate) trouble: Option<&'a Trouble>,
     pub(crate) phase: Option<Phase>,
     pub(crate) marks: &'a [Mark],
@@ -247,15 +247,20 @@ fn judge(
             }
             Trouble::Stalled(silent) => Outcome::Guest(GuestFailure::Stalled { silent, phase }),
             Trouble::Deadline(after) => Outcome::Guest(GuestFailure::Deadline { after, phase }),
+            Trouble::Stopped => {
+                let detail = ending.qemu_error.clone().unwrap_or_default();
+                let detail = format!("it stopped the machine: {detail}");
+                Outcome::Infrastructure(Infrastructure::Qemu {
+                    detail,
+                    diagnostics,
+                })
+            }
             Trouble::TooMuch { what, limit } => {
                 Outcome::Guest(GuestFailure::TooMuch { what, limit })
             }
         };
     }
-    let by_host = ending
-        .shutdown
-        .as_deref()
-        .filter(|reason| reason.starts_with("host-"));
+    let by_host = ending.shutdown.filter(|reason| reason.starts_with("host-"));
     let host = by_host.map(|reason| format!("ended by the host: {reason}"));
     if let Some(detail) = ending.qemu_error.clone().or(host) {
         return Outcome::Infrastructure(Infrastructure::Qemu {
@@ -273,9 +278,7 @@ fn judge(
     match result {
         Ok(0) => Outcome::Finished(left),
         Ok(_) => Outcome::Guest(GuestFailure::Exit(left)),
-        Err(FrameError::Empty) if ending.shutdown.as_deref() == Some("guest-reset") => {
-            Outcome::Rebooted
-        }
+        Err(FrameError::Empty) if ending.shutdown == Some("guest-reset") => Outcome::Rebooted,
         Err(FrameError::Empty) => Outcome::Guest(GuestFailure::MissingResult { phase }),
         Err(error) => Outcome::Guest(GuestFailure::DamagedResult(error)),
     }

@@ -8,15 +8,16 @@ use cap_std_ext::cmdext::CapStdExtCommandExt;
 
 use crate::Error;
 use crate::error::io_error;
-use crate::host::{Accelerator, Host, Kvm, QemuVersion};
+use crate::host::{Accelerator, Host, Kvm, Profile, QemuVersion};
 
 const IMAGE: &str = "probe.img";
 const OUTPUT: &str = "probe.out";
 const POLL: Duration = Duration::from_millis(20);
 
-/// Written by the boot sector to the exit device, which ends QEMU with `2 * value + 1`.
-const TOKEN: u8 = 0x21;
-const EXIT_STATUS: i32 = 2 * TOKEN as i32 + 1;
+/// The boot sector writes 0x21 to the exit device, which ends QEMU with `2 * value + 1`.
+const EXIT_STATUS: i32 = 0x43;
+/// How QEMU says that KVM gave up; it then waits, for ever, to be asked about it.
+const KVM_ERROR: &str = "KVM internal error";
 
 /// Which accelerator is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +54,9 @@ impl Default for ProbeOptions {
 /// Runs QEMU with a boot sector under each accelerator that is asked for.
 ///
 /// The device node of KVM says nothing: it can be there, and open, on machines where guest code never
-/// runs. `dir` gets two small files, and is QEMU's working directory.
+/// runs, or where real-mode code runs and a kernel does not. So the boot sector goes into long mode and
+/// there through an instruction that kernels use. `dir` gets two small files, and is QEMU's working
+/// directory.
 ///
 /// # Errors
 /// [`Error::Spawn`] without QEMU, [`Error::KvmRequired`] and [`Error::NoAccelerator`] where no guest code
@@ -62,14 +65,16 @@ pub fn probe(dir: &Dir, options: &ProbeOptions) -> Result<Host, Error> {
     let version = version(dir, options)?;
     dir.write(IMAGE, boot_sector())
         .map_err(io_error("write", IMAGE))?;
+    let attempt =
+        |accelerator| try_accelerator(dir, options, &Profile::choose(version, accelerator));
     let kvm = match options.wanted {
         Wanted::Tcg => Kvm::NotTried,
-        Wanted::Auto | Wanted::Kvm => try_accelerator(dir, options, "kvm")?,
+        Wanted::Auto | Wanted::Kvm => attempt(Accelerator::Kvm)?,
     };
     let accelerator = match (&kvm, options.wanted) {
         (Kvm::Runs, _) => Accelerator::Kvm,
         (_, Wanted::Kvm) => return Err(Error::KvmRequired { kvm }),
-        _ => match try_accelerator(dir, options, "tcg")? {
+        _ => match attempt(Accelerator::Tcg)? {
             Kvm::Runs => Accelerator::Tcg,
             failed => {
                 let detail = failed.to_string();
@@ -91,15 +96,18 @@ fn version(dir: &Dir, options: &ProbeOptions) -> Result<QemuVersion, Error> {
     })
 }
 
-fn try_accelerator(dir: &Dir, options: &ProbeOptions, accelerator: &str) -> Result<Kvm, Error> {
+fn try_accelerator(dir: &Dir, options: &ProbeOptions, profile: &Profile) -> Result<Kvm, Error> {
     let drive = format!("file={IMAGE},format=raw,if=ide,snapshot=on");
     let exit = "isa-debug-exit,iobase=0xf4,iosize=4";
     let arguments = [
         "-accel",
-        accelerator,
+        profile.accel,
+        "-cpu",
+        profile.cpu,
         "-m",
         "16",
         "-nodefaults",
+        "-no-reboot",
         "-display",
         "none",
         "-drive",
@@ -108,6 +116,9 @@ fn try_accelerator(dir: &Dir, options: &ProbeOptions, accelerator: &str) -> Resu
         exit,
     ];
     Ok(match run(dir, options, &arguments)? {
+        (None, output) if output.contains(KVM_ERROR) => Kvm::Fails {
+            detail: output.lines().next().unwrap_or("").to_owned(),
+        },
         (None, _) => Kvm::Hangs {
             after: options.patience,
         },
@@ -139,41 +150,94 @@ fn run(
         .stderr(errors)
         .cwd_dir(working)
         .lifecycle_bind_to_parent_thread();
-    let mut child = command.spawn().map_err(|source| Error::Spawn {
+    let child = command.spawn().map_err(|source| Error::Spawn {
         program: options.qemu.clone(),
         source,
     })?;
-    let status = wait(&mut child, options.patience).map_err(io_error("wait for", &options.qemu))?;
-    let output = dir.read(OUTPUT).map_err(io_error("read", OUTPUT))?;
-    Ok((status, String::from_utf8_lossy(&output).into_owned()))
-}
-
-fn wait(child: &mut Child, patience: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let mut running = Running(child);
     let start = Instant::now();
     loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if start.elapsed() >= patience {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
+        let status = running
+            .0
+            .try_wait()
+            .map_err(io_error("wait for", &options.qemu))?;
+        let output = dir.read(OUTPUT).map_err(io_error("read", OUTPUT))?;
+        let output = String::from_utf8_lossy(&output).into_owned();
+        let give_up = start.elapsed() >= options.patience || output.contains(KVM_ERROR);
+        if status.is_some() || give_up {
+            return Ok((status, output));
         }
         std::thread::sleep(POLL);
     }
 }
 
-/// Real-mode code at 0x7c00 that writes the token to port 0xf4 and halts.
+/// Ends QEMU when nobody waits for it any longer.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _killed = self.0.kill();
+            let _status = self.0.wait();
+        }
+    }
+}
+
+/// What `boot_sector.s` assembles to, without the zeros and the signature at the end.
+#[rustfmt::skip]
+const CODE: [u8; 164] = [
+    0xfa, 0x66, 0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, 0x00,
+    0x7c, 0x66, 0xbf, 0x00, 0x90, 0x00, 0x00, 0xb9, 0x00, 0x0c, 0xfc, 0x66,
+    0xf3, 0xab, 0xc7, 0x06, 0x00, 0x90, 0x03, 0xa0, 0xc7, 0x06, 0x00, 0xa0,
+    0x03, 0xb0, 0xc7, 0x06, 0x00, 0xb0, 0x83, 0x00, 0x66, 0xb8, 0x00, 0x90,
+    0x00, 0x00, 0x0f, 0x22, 0xd8, 0x66, 0xb8, 0x20, 0x02, 0x00, 0x00, 0x0f,
+    0x22, 0xe0, 0x66, 0xb9, 0x80, 0x00, 0x00, 0xc0, 0x66, 0xb8, 0x00, 0x01,
+    0x00, 0x00, 0x66, 0x31, 0xd2, 0x0f, 0x30, 0x0f, 0x01, 0x16, 0xa0, 0x7c,
+    0x66, 0xb8, 0x01, 0x00, 0x00, 0x80, 0x0f, 0x22, 0xc0, 0xea, 0x62, 0x7c,
+    0x08, 0x00, 0x66, 0x48, 0x0f, 0x6e, 0xc0, 0x31, 0xc0, 0x0f, 0xa2, 0x83,
+    0xf8, 0x07, 0x72, 0x14, 0xb8, 0x07, 0x00, 0x00, 0x00, 0x31, 0xc9, 0x0f,
+    0xa2, 0x0f, 0xba, 0xe3, 0x08, 0x73, 0x05, 0xc4, 0x42, 0x69, 0xf7, 0xc0,
+    0x66, 0xba, 0xf4, 0x00, 0xb0, 0x21, 0xee, 0xf4, 0xeb, 0xfd, 0x66, 0x90,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x9a, 0x20, 0x00, 0x0f, 0x00, 0x90, 0x7c,
+];
+
 fn boot_sector() -> [u8; 512] {
     let mut sector = [0; 512];
-    let code = [
-        0xba, 0xf4, 0x00, // mov dx, 0xf4
-        0xb0, TOKEN, // mov al, TOKEN
-        0xee,  // out dx, al
-        0xf4,  // hlt
-        0xeb, 0xfd, // jmp to hlt
-    ];
-    sector[..code.len()].copy_from_slice(&code);
+    sector[..CODE.len()].copy_from_slice(&CODE);
     sector[510..].copy_from_slice(&[0x55, 0xaa]);
     sector
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // runs the assembler in a temporary folder
+    use super::*;
+
+    /// `as` and `ld` come with the linker that Rust itself needs here.
+    #[test]
+    fn bytes_are_what_the_source_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/boot_sector.s");
+        let run = |program: &str, arguments: &[&str]| {
+            let status = Command::new(program)
+                .args(arguments)
+                .current_dir(folder.path())
+                .status();
+            assert!(status.unwrap().success(), "{program} {arguments:?}");
+        };
+        run("as", &["--64", "-o", "sector.o", source]);
+        run(
+            "ld",
+            &[
+                "-Ttext=0x7c00",
+                "--oformat=binary",
+                "-o",
+                "sector",
+                "sector.o",
+            ],
+        );
+        let assembled = std::fs::read(folder.path().join("sector")).unwrap();
+        assert_eq!(assembled, boot_sector());
+    }
 }

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use cap_std::fs::{Dir, File, OpenOptions};
@@ -17,14 +17,13 @@ use crate::media;
 use crate::outcome::{Attempt, Diagnostics, Ending, Outcome, Report, Timings, classify};
 use crate::permits::Permits;
 use crate::plan::{Plan, name};
+use crate::probe::Running;
 use crate::progress::Event;
-use crate::watchdog::{Heard, Watchdog};
+use crate::watchdog::{Heard, Trouble, Watchdog};
 
 const POLL: Duration = Duration::from_millis(100);
 /// What is quoted of QEMU's standard error.
-const STDERR_BYTES: usize = 2000;
-/// Of QMP's output, which is a handful of events.
-const QMP_BYTES: usize = 1 << 20;
+const STDERR_BYTES: usize = 1000;
 
 /// How to run a boot.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +119,7 @@ fn attempt(
         .collect();
     let ending = Ending {
         qemu_error: ended.error,
-        shutdown: shutdown_reason(&read_limited(&dir, name::QMP, QMP_BYTES)?),
+        shutdown: watchdog.shutdown(),
         trouble: watchdog.trouble(),
         phase: Some(watchdog.phase()),
         marks: watchdog.marks(),
@@ -180,18 +179,6 @@ struct Ended {
     cpu: Option<Duration>,
 }
 
-/// Ends QEMU when the caller leaves early.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if matches!(self.0.try_wait(), Ok(None)) {
-            let _killed = self.0.kill();
-            let _status = self.0.wait();
-        }
-    }
-}
-
 /// Runs QEMU to its end, or to the end of the watchdog's patience.
 fn execute(
     plan: &Plan,
@@ -206,6 +193,7 @@ fn execute(
     };
     let mut console = open(name::CONSOLE)?;
     let mut progress = open(name::PROGRESS)?;
+    let mut events = open(name::QMP)?;
     let result = open(name::RESULT)?;
     let mut command = Command::new(&plan.program);
     command
@@ -245,6 +233,7 @@ fn execute(
         cpu = proc.and_then(|proc| cpu_time(proc, pid)).or(cpu);
         let console = read_new(&mut console, name::CONSOLE)?;
         let progress = read_new(&mut progress, name::PROGRESS)?;
+        let events = read_new(&mut events, name::QMP)?;
         let result_now = result
             .metadata()
             .map_err(io_error("stat", name::RESULT))?
@@ -252,6 +241,7 @@ fn execute(
         let heard = Heard {
             console: &console,
             progress: &progress,
+            events: &events,
             result: result_now.saturating_sub(result_seen),
         };
         result_seen = result_now;
@@ -266,8 +256,14 @@ fn execute(
         }
         if hopeless {
             drop(child);
+            let stopped = matches!(watchdog.trouble(), Some(Trouble::Stopped));
+            let error = if stopped {
+                Some(stderr_head(dir)?)
+            } else {
+                None
+            };
             return Ok(Ended {
-                error: None,
+                error,
                 wall: start.elapsed(),
                 cpu,
             });
@@ -280,14 +276,16 @@ fn failure(status: ExitStatus, dir: &Dir) -> Result<Option<String>, Error> {
     if status.success() {
         return Ok(None);
     }
+    Ok(Some(format!("{status}, {}", stderr_head(dir)?)))
+}
+
+/// QEMU says what is wrong first; registers and code bytes come after.
+fn stderr_head(dir: &Dir) -> Result<String, Error> {
     let text = dir
         .read(name::STDERR)
         .map_err(io_error("read", name::STDERR))?;
-    let tail = &text[text.len().saturating_sub(STDERR_BYTES)..];
-    Ok(Some(format!(
-        "{status}, {}",
-        String::from_utf8_lossy(tail).trim()
-    )))
+    let head = &text[..text.len().min(STDERR_BYTES)];
+    Ok(String::from_utf8_lossy(head).trim().to_owned())
 }
 
 fn read_new(file: &mut File, name: &str) -> Result<Vec<u8>, Error> {
@@ -304,16 +302,6 @@ fn read_limited(dir: &Dir, name: &str, limit: usize) -> Result<Vec<u8>, Error> {
         .read_to_end(&mut bytes)
         .map_err(io_error("read", name))?;
     Ok(bytes)
-}
-
-/// The reason that QMP's SHUTDOWN event gives: `guest-shutdown`, `guest-reset`, `host-signal`, …
-fn shutdown_reason(qmp: &[u8]) -> Option<String> {
-    qmp.split(|&byte| byte == b'\n').find_map(|line| {
-        let event: serde_json::Value = serde_json::from_slice(line).ok()?;
-        let shutdown = event.get("event")?.as_str()? == "SHUTDOWN";
-        let reason = event.get("data")?.get("reason")?.as_str()?;
-        shutdown.then(|| reason.to_owned())
-    })
 }
 
 /// User and system time of a process, from fields 14 and 15 of proc_pid_stat(5).

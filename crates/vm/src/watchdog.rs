@@ -64,6 +64,8 @@ pub(crate) enum Trouble {
     Stalled(Duration),
     /// Too late.
     Deadline(Duration),
+    /// QEMU has stopped the virtual CPUs: KVM gave up, or the host's disk is full.
+    Stopped,
     /// Too much said.
     TooMuch { what: &'static str, limit: u64 },
 }
@@ -102,11 +104,34 @@ impl fmt::Display for Phase {
     }
 }
 
+/// Those of QMP's events that mean something here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Qmp {
+    Stop,
+    Shutdown(String),
+}
+
+impl Qmp {
+    fn parse(line: &str) -> Option<Self> {
+        let value: serde_json::Value = serde_json::from_str(line).ok()?;
+        match value.get("event")?.as_str()? {
+            "STOP" => Some(Self::Stop),
+            "SHUTDOWN" => {
+                let reason = value.get("data")?.get("reason")?.as_str()?;
+                Some(Self::Shutdown(reason.to_owned()))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What was heard since the last look.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Heard<'a> {
     pub(crate) console: &'a [u8],
     pub(crate) progress: &'a [u8],
+    /// QMP's output.
+    pub(crate) events: &'a [u8],
     /// New bytes of the result stream.
     pub(crate) result: u64,
 }
@@ -117,10 +142,12 @@ pub(crate) struct Watchdog {
     limits: Limits,
     console: Lines,
     progress: Lines,
+    events: Lines,
     console_bytes: u64,
     result_bytes: u64,
     last_byte: Duration,
     marks: Vec<Mark>,
+    qmp: Vec<Qmp>,
     trouble: Option<(Duration, Trouble)>,
 }
 
@@ -130,10 +157,12 @@ impl Watchdog {
             limits,
             console: Lines::default(),
             progress: Lines::default(),
+            events: Lines::default(),
             console_bytes: 0,
             result_bytes: 0,
             last_byte: Duration::ZERO,
             marks: Vec::new(),
+            qmp: Vec::new(),
             trouble: None,
         }
     }
@@ -155,9 +184,10 @@ impl Watchdog {
             let grace = match trouble {
                 Trouble::Unbootable(_) | Trouble::Crash(_) => self.limits.crash_grace,
                 Trouble::Emergency(_) => self.limits.emergency_grace,
-                Trouble::Stalled(_) | Trouble::Deadline(_) | Trouble::TooMuch { .. } => {
-                    Duration::ZERO
-                }
+                Trouble::Stalled(_)
+                | Trouble::Deadline(_)
+                | Trouble::Stopped
+                | Trouble::TooMuch { .. } => Duration::ZERO,
             };
             now.saturating_sub(*since) >= grace
         })
@@ -176,6 +206,12 @@ impl Watchdog {
             .find_map(|line| console::sign(&line).map(|sign| (sign, line)));
         for line in self.progress.push(heard.progress) {
             self.marks.push(Mark::parse(&line));
+        }
+        for line in self.events.push(heard.events) {
+            self.qmp.extend(Qmp::parse(&line));
+        }
+        if self.qmp.contains(&Qmp::Stop) {
+            return Some(Trouble::Stopped);
         }
         match first {
             Some((Sign::Unbootable, line)) => Some(Trouble::Unbootable(line)),
@@ -218,6 +254,14 @@ impl Watchdog {
 
     pub(crate) fn trouble(&self) -> Option<&Trouble> {
         self.trouble.as_ref().map(|(_since, trouble)| trouble)
+    }
+
+    /// The reason of QMP's SHUTDOWN event: `guest-shutdown`, `guest-reset`, `host-signal`, …
+    pub(crate) fn shutdown(&self) -> Option<&str> {
+        self.qmp.iter().find_map(|event| match event {
+            Qmp::Shutdown(reason) => Some(reason.as_str()),
+            Qmp::Stop => None,
+        })
     }
 
     pub(crate) fn marks(&self) -> &[Mark] {
@@ -264,6 +308,7 @@ mod tests {
             let heard = Heard {
                 console: console.as_bytes(),
                 progress: progress.as_bytes(),
+                events: b"",
                 result: *result,
             };
             if dog.observe(Duration::from_secs(*second), heard) {
@@ -350,5 +395,32 @@ mod tests {
             &[(1, "x", story, 0), (2, "", "30 exit 0\n31 sent\n", 9)],
             "alive during shutdown",
         );
+    }
+
+    #[test]
+    fn events_of_qemu() {
+        let check = |event: &str, stopped: bool, shutdown: Option<&str>| {
+            let mut dog = Watchdog::new(Limits::for_accelerator(Accelerator::Tcg));
+            let line = format!("{event}\r\n");
+            let end = dog.observe(
+                Duration::ZERO,
+                Heard {
+                    events: line.as_bytes(),
+                    ..Heard::default()
+                },
+            );
+            assert_eq!((end, dog.shutdown()), (stopped, shutdown), "{event}");
+        };
+        let shutdown = |reason: &str| {
+            format!(
+                r#"{{"timestamp": {{}}, "event": "SHUTDOWN", "data": {{"guest": true, "reason": "{reason}"}}}}"#
+            )
+        };
+        check(&shutdown("guest-reset"), false, Some("guest-reset"));
+        check(&shutdown("guest-shutdown"), false, Some("guest-shutdown"));
+        check(r#"{"timestamp": {}, "event": "STOP"}"#, true, None);
+        check(r#"{"return": {}}"#, false, None);
+        check(r#"{"QMP": {"version": {}}}"#, false, None);
+        check("not JSON", false, None);
     }
 }

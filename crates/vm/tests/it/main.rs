@@ -1,0 +1,408 @@
+//! What needs QEMU, and nothing else: no image, no kernel, no root.
+//!
+//! Boots of a real system are in the workspace's `integration` suite.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // opens temporary folders
+#![allow(clippy::print_stderr)] // says what was skipped
+
+use std::time::Duration;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use pleach_vm::{
+    Accelerator, Boot, DiskMode, Error, GuestFailure, Host, Infrastructure, Input, Kvm, Media,
+    Outcome, Payload, Permits, Phase, ProbeOptions, Report, RunOptions, Wanted, probe,
+};
+
+/// A folder with a disk and a "kernel", and an empty one for the run.
+struct Bench {
+    folder: tempfile::TempDir,
+    media: Dir,
+    run: Dir,
+}
+
+impl Bench {
+    fn new(kernel: &[u8]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).unwrap();
+        for name in ["media", "run"] {
+            dir.create_dir(name).unwrap();
+        }
+        let (media, run) = (dir.open_dir("media").unwrap(), dir.open_dir("run").unwrap());
+        media.write("kernel", kernel).unwrap();
+        media.write("initrd", b"initrd").unwrap();
+        media.create("disk.img").unwrap().set_len(1 << 20).unwrap();
+        Self { folder, media, run }
+    }
+
+    fn boot(&self, host: &Host, options: &RunOptions<'_>, change: fn(&mut Boot)) -> Report {
+        let media = Media {
+            disk: Input::new(&self.media, "disk.img"),
+            kernel: Input::new(&self.media, "kernel"),
+            initrd: Input::new(&self.media, "initrd"),
+        };
+        let mut boot = Boot::new("root=/dev/vda", Payload::command(["true"]));
+        boot.memory_mib = 32;
+        change(&mut boot);
+        pleach_vm::boot(&boot, &media, &self.run, host, options).unwrap()
+    }
+
+    fn read(&self, name: &str) -> String {
+        let path = self.folder.path().join("run/attempt-1").join(name);
+        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+fn tcg() -> ProbeOptions {
+    ProbeOptions {
+        wanted: Wanted::Tcg,
+        patience: Duration::from_secs(60),
+        ..ProbeOptions::default()
+    }
+}
+
+/// The host, or a printed skip where there is no QEMU; under CI its absence is an error.
+fn host(test: &str) -> Option<Host> {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).unwrap();
+    match probe(&dir, &tcg()) {
+        Ok(host) => Some(host),
+        Err(Error::Spawn { program, source })
+            if std::env::var_os("CI").is_none_or(|v| v != "true") =>
+        {
+            eprintln!("SKIP {test}: cannot run {program}: {source}");
+            None
+        }
+        Err(error) => panic!("{test}: {error}"),
+    }
+}
+
+/// A kernel by the Linux boot protocol, as far as QEMU reads it, whose real-mode code is `code`.
+///
+/// QEMU's option ROM loads the setup sectors to 0x10000 and jumps to 0x1020:0, which is 512 bytes into
+/// the file.
+fn kernel(code: &[u8]) -> Vec<u8> {
+    let mut image = vec![0; 512 * 6];
+    image[0x1f1] = 4; // setup_sects
+    image[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+    image[0x202..0x206].copy_from_slice(b"HdrS");
+    image[0x206..0x208].copy_from_slice(&[0x0c, 0x02]); // protocol 2.12
+    image[0x211] = 1; // LOADED_HIGH
+    image[0x22c..0x230].copy_from_slice(&0x37ff_ffff_u32.to_le_bytes()); // initrd_addr_max
+    image[0x238..0x23c].copy_from_slice(&2047_u32.to_le_bytes()); // cmdline_size
+    // Entry at 0x200: a short jump over the header to 0x280.
+    image[0x200..0x202].copy_from_slice(&[0xeb, 0x7e]);
+    image[0x280..0x280 + code.len()].copy_from_slice(code);
+    image
+}
+
+/// Real-mode code that writes a text to the first serial port, byte after byte, and then runs `then`.
+fn say(text: &str, then: &[u8]) -> Vec<u8> {
+    let mut code = vec![0xba, 0xf8, 0x03]; // mov dx, 0x3f8
+    for byte in text.bytes() {
+        code.extend([0xb0, byte, 0xee]); // mov al, byte; out dx, al
+    }
+    code.extend(then);
+    code
+}
+
+/// cli; hlt; jump back to hlt.
+const HALT: &[u8] = &[0xfa, 0xf4, 0xeb, 0xfd];
+/// mov dx, 0xcf9; mov al, 6; out dx, al: the chipset's reset register.
+const RESET: &[u8] = &[0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee, 0xf4, 0xeb, 0xfd];
+
+#[test]
+fn probe_runs_guest_code_under_tcg() {
+    let Some(host) = host("probe_runs_guest_code_under_tcg") else {
+        return;
+    };
+    assert_eq!(host.profile.accelerator, Accelerator::Tcg);
+    assert_eq!(host.kvm, Kvm::NotTried);
+    assert!(host.to_string().starts_with("QEMU "), "{host}");
+}
+
+#[test]
+fn probe_ends_whatever_kvm_does() {
+    if host("probe_ends_whatever_kvm_does").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).unwrap();
+    let options = ProbeOptions {
+        wanted: Wanted::Auto,
+        ..tcg()
+    };
+    let host = probe(
+        &dir,
+        &ProbeOptions {
+            patience: Duration::from_secs(10),
+            ..options
+        },
+    )
+    .unwrap();
+    let runs = host.kvm == Kvm::Runs;
+    assert_eq!(host.profile.accelerator == Accelerator::Kvm, runs, "{host}");
+    assert_ne!(host.kvm, Kvm::NotTried);
+    eprintln!("this machine: {host}");
+}
+
+#[test]
+fn probe_without_qemu_says_which_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).unwrap();
+    let check = |qemu: &str, expect: &str| {
+        let error = probe(
+            &dir,
+            &ProbeOptions {
+                qemu: qemu.to_owned(),
+                ..tcg()
+            },
+        )
+        .unwrap_err();
+        assert!(error.to_string().starts_with(expect), "{error}");
+    };
+    check("/nonexistent/qemu", "run /nonexistent/qemu: ");
+    check("/bin/false", "/bin/false -version printed no version");
+}
+
+#[test]
+fn silent_machine_is_infrastructure_and_is_tried_again() {
+    let Some(mut host) = host("silent_machine_is_infrastructure_and_is_tried_again") else {
+        return;
+    };
+    host.profile.limits.stall = Duration::from_millis(1500);
+    let bench = Bench::new(&kernel(HALT));
+    let proc = Dir::open_ambient_dir("/proc", ambient_authority()).unwrap();
+    let options = RunOptions {
+        proc: Some(&proc),
+        ..RunOptions::default()
+    };
+    let report = bench.boot(&host, &options, |_| ());
+    let first = report.flaky.as_ref().expect("the first attempt is kept");
+    for (attempt, directory) in [(first, "attempt-1"), (&report.attempt, "attempt-2")] {
+        assert_eq!(attempt.directory, directory);
+        let Outcome::Infrastructure(Infrastructure::NoKernel { diagnostics, .. }) =
+            &attempt.outcome
+        else {
+            panic!("{report}")
+        };
+        assert!(diagnostics.disk_total > 0, "{report}");
+        assert!(
+            diagnostics.memory.is_some() && diagnostics.load.is_some(),
+            "{report}"
+        );
+        assert!(attempt.timings.cpu.is_some(), "{report}");
+    }
+    assert!(
+        report
+            .to_string()
+            .contains("FLAKY, first attempt: attempt-1"),
+        "{report}"
+    );
+}
+
+#[test]
+fn qemu_that_does_not_start_is_infrastructure() {
+    let Some(mut host) = host("qemu_that_does_not_start_is_infrastructure") else {
+        return;
+    };
+    let check = |host: &Host, expect: &str| {
+        let options = RunOptions {
+            attempts: 1,
+            ..RunOptions::default()
+        };
+        let report = Bench::new(&kernel(HALT)).boot(host, &options, |_| ());
+        let text = report.to_string();
+        let infrastructure = matches!(report.attempt.outcome, Outcome::Infrastructure(_));
+        assert!(infrastructure && text.contains(expect), "{text}");
+        assert!(report.flaky.is_none(), "one attempt was asked for");
+    };
+    host.profile.cpu = "no-such-cpu";
+    check(&host, "no-such-cpu");
+    host.qemu = "/nonexistent/qemu".to_owned();
+    check(&host, "cannot run /nonexistent/qemu");
+}
+
+#[test]
+fn console_decides() {
+    let Some(mut host) = host("console_decides") else {
+        return;
+    };
+    host.profile.limits.crash_grace = Duration::ZERO;
+    host.profile.limits.emergency_grace = Duration::ZERO;
+    host.profile.limits.stall = Duration::from_secs(20);
+    let options = RunOptions {
+        attempts: 1,
+        ..RunOptions::default()
+    };
+    let check = |text: &str, then: &[u8], expect: &str| {
+        let bench = Bench::new(&kernel(&say(text, then)));
+        let report = bench.boot(&host, &options, |_| ());
+        let outcome = report.attempt.outcome.to_string();
+        assert!(
+            outcome.starts_with(expect),
+            "{text:?}: {outcome}\n{}",
+            bench.read("qmp.log")
+        );
+        assert_eq!(bench.read("console.log"), text);
+        assert!(bench.read("outcome.txt").contains(expect));
+    };
+    let panic = "[    1.000000] Kernel panic - not syncing: Fatal exception\n";
+    check(
+        panic,
+        HALT,
+        "infrastructure failed: the guest's kernel crashed under TCG: [    1.0",
+    );
+    // The kernel resets the machine after a panic, and QEMU leaves with 0.
+    check(
+        panic,
+        RESET,
+        "infrastructure failed: the guest's kernel crashed under TCG: [    1.0",
+    );
+    let no_init = "[    1.000000] Kernel panic - not syncing: No working init found.\n";
+    check(no_init, RESET, "guest failed: it cannot boot: [    1.0");
+    check(
+        "You are in emergency mode.\n",
+        HALT,
+        "guest failed: emergency mode: You are",
+    );
+    check(
+        "dracut:/# ",
+        HALT,
+        "guest failed: emergency mode: dracut:/#",
+    );
+    check(
+        "hello\n",
+        RESET,
+        "the guest rebooted before it had a result",
+    );
+}
+
+#[test]
+fn artefacts_are_kept() {
+    let Some(host) = host("artefacts_are_kept") else {
+        return;
+    };
+    let options = RunOptions {
+        attempts: 1,
+        ..RunOptions::default()
+    };
+    let bench = Bench::new(&kernel(&say("hello\n", RESET)));
+    let report = bench.boot(&host, &options, |_| ());
+    assert!(
+        matches!(report.attempt.outcome, Outcome::Rebooted),
+        "{report}"
+    );
+    let attempt = bench.run.open_dir("attempt-1").unwrap();
+    let mut names: Vec<_> = attempt
+        .entries()
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names.join(" "),
+        "base.img console.log disk.img initrd kernel outcome.txt payload.img progress.log qemu.argv \
+         qemu.stderr qmp.log repro.sh result result.frame timings.json"
+    );
+    assert!(bench.read("qmp.log").contains("guest-reset"));
+    assert!(
+        bench
+            .read("qemu.argv")
+            .starts_with(&format!("{}\n-accel\n", host.qemu))
+    );
+
+    // The script runs the same machine, from anywhere.
+    let script = bench.folder.path().join("run/attempt-1/repro.sh");
+    let output = std::process::Command::new("sh")
+        .arg(&script)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(bench.read("again/console.log"), "hello\n");
+
+    // A second boot does not write over the first.
+    let media = Media {
+        disk: Input::new(&bench.media, "disk.img"),
+        kernel: Input::new(&bench.media, "kernel"),
+        initrd: Input::new(&bench.media, "initrd"),
+    };
+    let boot = Boot::new("", Payload::command(["true"]));
+    let error = pleach_vm::boot(&boot, &media, &bench.run, &host, &options).unwrap_err();
+    assert!(
+        error.to_string().starts_with("create attempt-1: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn snapshot_copies_nothing() {
+    let Some(host) = host("snapshot_copies_nothing") else {
+        return;
+    };
+    let options = RunOptions {
+        attempts: 1,
+        ..RunOptions::default()
+    };
+    let bench = Bench::new(&kernel(&say("hello\n", RESET)));
+    let report = bench.boot(&host, &options, |boot| boot.disk = DiskMode::Snapshot);
+    assert!(
+        matches!(report.attempt.outcome, Outcome::Rebooted),
+        "{report}"
+    );
+    assert!(!bench.run.exists("attempt-1/disk.img"));
+}
+
+#[test]
+fn guest_that_falls_silent_is_at_fault() {
+    let Some(mut host) = host("guest_that_falls_silent_is_at_fault") else {
+        return;
+    };
+    host.profile.limits.stall = Duration::from_secs(3);
+    let report =
+        Bench::new(&kernel(&say("hello\n", HALT))).boot(&host, &RunOptions::default(), |_| ());
+    let Outcome::Guest(GuestFailure::Stalled { phase, .. }) = report.attempt.outcome else {
+        panic!("{report}")
+    };
+    assert_eq!(phase, Phase::Booting);
+    assert!(report.flaky.is_none(), "a guest's fault is not tried again");
+}
+
+#[test]
+fn machine_waits_for_its_permit() {
+    let Some(host) = host("machine_waits_for_its_permit") else {
+        return;
+    };
+    let bench = Bench::new(&kernel(&say("hello\n", RESET)));
+    let dir = bench.media.try_clone().unwrap();
+    dir.create_dir("permits").unwrap();
+    let pool = |patience| {
+        Permits::new(
+            dir.open_dir("permits").unwrap(),
+            1,
+            4096,
+            Duration::from_secs(patience),
+        )
+    };
+    let (mine, theirs) = (pool(0), pool(60));
+    let permit = mine.acquire(1, 1024).unwrap();
+    std::thread::scope(|scope| {
+        let boot = scope.spawn(|| {
+            let options = RunOptions {
+                attempts: 1,
+                permits: Some(&theirs),
+                ..RunOptions::default()
+            };
+            bench.boot(&host, &options, |_| ())
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!boot.is_finished(), "it did not wait");
+        drop(permit);
+        let report = boot.join().unwrap();
+        assert!(
+            matches!(report.attempt.outcome, Outcome::Rebooted),
+            "{report}"
+        );
+    });
+}
