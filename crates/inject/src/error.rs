@@ -1,0 +1,66 @@
+//! What can go wrong, with the place.
+
+use std::io;
+
+use pleach_customization::Origin;
+use pleach_customization::accounts::AccountErrors;
+use pleach_customization::lower::LowerErrors;
+use thiserror::Error;
+
+/// A customization that cannot be injected into this deployment.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// Items that this route cannot carry.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Refused(Vec<Refusal>),
+    /// Users or groups that `useradd` and its like would refuse.
+    #[error(transparent)]
+    Accounts(#[from] AccountErrors),
+    /// Files, links or units that Ignition would stop at.
+    #[error(transparent)]
+    Lower(#[from] LowerErrors),
+    /// The deployment has no readable account file.
+    #[error("the deployment has no readable {path}, so no user or group can be added")]
+    NoAccounts {
+        /// `/etc/passwd` or `/etc/group`.
+        path: &'static str,
+    },
+}
+
+/// One item that a route cannot carry.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{origin}: {item}: {why}; {instead}")]
+#[non_exhaustive]
+pub struct Refusal {
+    /// Where it was asked for.
+    pub origin: Origin,
+    /// What it is: `file /usr/bin/x`.
+    pub item: String,
+    /// Why not.
+    pub why: String,
+    /// What to do instead.
+    pub instead: String,
+}
+
+/// A plan that could not be carried out whole. Running it again is safe.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// A system call failed.
+    #[error("{operation} {path}")]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// The path in the deployment, escaped.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A path that is neither below `/etc` nor below `/var`.
+    #[error("{path} is neither below /etc nor below /var")]
+    Outside {
+        /// The path, escaped.
+        path: String,
+    },
+}
