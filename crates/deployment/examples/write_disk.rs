@@ -20,7 +20,11 @@ const TIMESTAMP: u64 = 1_767_225_600;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let mut next = || arguments.next().ok_or("usage: write_disk TREE SYSROOT IMAGE [ARGUMENT]...");
+    let mut next = || {
+        arguments
+            .next()
+            .ok_or("usage: write_disk TREE SYSROOT IMAGE [ARGUMENT]...")
+    };
     let tree = Dir::open_ambient_dir(next()?, ambient_authority())?;
     let root = Dir::open_ambient_dir(next()?, ambient_authority())?;
     let image = next()?;
@@ -32,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let sysroot = Sysroot::init(&root)?.without_fsync();
     let mut options = CommitOptions::new("pleach/tree", TIMESTAMP);
-    options.skip_special_files = true;
+    options.skip_unstorable = true;
     let commit = sysroot.commit_tree(&tree, &options)?;
     println!("{:6.2?} commit {}", start.elapsed(), commit.checksum);
     for file in &commit.skipped {
@@ -45,10 +49,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut options = DeployOptions::new("default", commit.checksum, origin);
     options.kernel_arguments = arguments.collect::<Vec<_>>().join(" ").parse()?;
     let deployment = sysroot.deploy(&options)?;
-    println!("{:6.2?} deployment {}", start.elapsed(), deployment.path.display());
+    println!(
+        "{:6.2?} deployment {}",
+        start.elapsed(),
+        deployment.path.display()
+    );
 
     let start = Instant::now();
-    let bytes = disk::write_image(&root, (&out, name), &disk::DiskOptions::new(UUID, UUID, TIMESTAMP))?;
+    let bytes = disk::write_image(
+        &root,
+        (&out, name),
+        &disk::DiskOptions::new(UUID, UUID, TIMESTAMP),
+    )?;
     println!("{:6.2?} image of {} MiB", start.elapsed(), bytes >> 20);
     for entry in disk::boot_entries((&out, name))? {
         println!("{entry:#?}");

@@ -59,8 +59,9 @@ impl BootEntry {
                 "linux" => once(&mut entry.linux)?,
                 "initrd" => entry.initrd.push(value.to_owned()),
                 "options" => {
-                    let options: KernelArguments =
-                        value.parse().map_err(|e: crate::KernelArgumentError| syntax(e.to_string()))?;
+                    let options: KernelArguments = value
+                        .parse()
+                        .map_err(|e: crate::KernelArgumentError| syntax(e.to_string()))?;
                     entry.options.extend(&options);
                 }
                 _ => entry.other.push((key.to_owned(), value.to_owned())),

@@ -1,19 +1,19 @@
 //! A merged tree into a commit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use cap_std::fs::Dir;
+use ostree_ext::gio::Cancellable;
 use ostree_ext::glib::{Variant, prelude::*};
-use ostree_ext::{gio::Cancellable, ostree};
-use rustix::fs::FileType;
 
-use crate::error::{Error, Result, ostree as failed};
-use crate::walk::{TreeLimits, walk};
 use crate::Sysroot;
+use crate::error::{Error, Result, io, ostree as failed};
+use crate::walk::{TreeLimits, open_dir};
+use crate::write_tree::write_tree;
 
 /// A commit's checksum: 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,8 +60,8 @@ pub struct CommitOptions {
     pub timestamp: u64,
     /// Further keys.
     pub metadata: CommitMetadata,
-    /// Leave out devices, fifos and sockets, and list them, in place of an error.
-    pub skip_special_files: bool,
+    /// Leave out what ostree cannot store, and list it, in place of an error.
+    pub skip_unstorable: bool,
     /// How much of the tree is read before giving up.
     pub limits: TreeLimits,
 }
@@ -74,7 +74,7 @@ impl CommitOptions {
             subject: String::new(),
             timestamp,
             metadata: CommitMetadata::default(),
-            skip_special_files: false,
+            skip_unstorable: false,
             limits: TreeLimits::default(),
         }
     }
@@ -108,22 +108,22 @@ pub struct Commit {
     /// Its name.
     pub checksum: Checksum,
     /// What was left out, in path order.
-    pub skipped: Vec<SpecialFile>,
+    pub skipped: Vec<Unstorable>,
 }
 
-/// A file that ostree cannot store.
+/// A part of a tree that ostree cannot store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpecialFile {
+pub struct Unstorable {
     /// Path below the root of the tree.
     pub path: PathBuf,
     /// What it is.
-    pub kind: SpecialKind,
+    pub kind: UnstorableKind,
 }
 
-/// Types of files that ostree cannot store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What ostree cannot store: it knows regular files, directories and symbolic links.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SpecialKind {
+pub enum UnstorableKind {
     /// A block device.
     BlockDevice,
     /// A character device.
@@ -132,33 +132,34 @@ pub enum SpecialKind {
     Fifo,
     /// A socket.
     Socket,
+    /// The extended attribute of this name has an empty value; libostree takes it for absent.
+    EmptyXattr(OsString),
 }
 
 impl Sysroot {
     /// Write `root` as a commit, and point the branch to it.
     ///
     /// `/etc` of the tree becomes `/usr/etc` of the commit (a tree that has `/usr/etc` in its place is
-    /// taken as it is); `root` is only read. Owners, modes with setuid, setgid and sticky, and all extended
+    /// taken as it is); `root` is only read. Owners, modes with setuid, setgid and sticky, and extended
     /// attributes are kept; modification times are not part of ostree's format. If the tree has a SELinux
-    /// policy, labels come from it. A kernel in `/usr/lib/modules` marks the commit as bootable.
+    /// policy, labels come from it. A kernel in `/usr/lib/modules` marks the commit as bootable. On an error
+    /// the branch is as it was.
     pub fn commit_tree(&self, root: &Dir, options: &CommitOptions) -> Result<Commit> {
         if !rustix::process::geteuid().is_root() {
             return Err(Error::NotRoot {
                 operation: "commit a tree",
             });
         }
-        let survey = Survey::of(root, &options.limits)?;
-        if !survey.special.is_empty() && !options.skip_special_files {
-            return Err(Error::SpecialFiles {
-                files: survey.special,
-            });
-        }
-        let metadata = metadata(options, survey.kernel.as_deref())?;
+        let has_etc = has_etc(root)?;
+        let metadata = metadata(options, kernel(root)?.as_deref())?;
         let repo = self.repo();
         let transaction = repo
             .auto_transaction(Cancellable::NONE)
             .map_err(failed("begin transaction"))?;
-        let tree = self.write_tree(root, &survey)?;
+        let (tree, unstorable) = write_tree(repo, root, has_etc, &options.limits)?;
+        if !unstorable.is_empty() && !options.skip_unstorable {
+            return Err(Error::Unstorable { found: unstorable });
+        }
         let checksum = repo
             .write_commit_with_time(
                 None,
@@ -176,153 +177,52 @@ impl Sysroot {
             .map_err(failed("commit transaction"))?;
         Ok(Commit {
             checksum: checksum.parse()?,
-            skipped: survey.special,
+            skipped: unstorable,
         })
     }
-
-    fn write_tree(&self, root: &Dir, survey: &Survey) -> Result<ostree::RepoFile> {
-        let repo = self.repo();
-        let fd = root.as_fd().as_raw_fd();
-        let skip: BTreeSet<String> = survey
-            .special
-            .iter()
-            .filter_map(|s| s.path.to_str().map(|p| format!("/{p}")))
-            .collect();
-        let modifier = ostree::RepoCommitModifier::new(
-            ostree::RepoCommitModifierFlags::empty(),
-            Some(Box::new(move |_, path, _| match skip.contains(path) {
-                true => ostree::RepoCommitFilterResult::Skip,
-                false => ostree::RepoCommitFilterResult::Allow,
-            })),
-        );
-        let policy = ostree::SePolicy::new_at(fd, Cancellable::NONE)
-            .map_err(failed("read SELinux policy"))?;
-        if policy.csum().is_some() {
-            modifier.set_sepolicy(Some(&policy));
-        }
-        let tree = ostree::MutableTree::new();
-        repo.write_dfd_to_mtree(fd, ".", &tree, Some(&modifier), Cancellable::NONE)
-            .map_err(failed("write tree"))?;
-        if survey.has_etc {
-            move_etc(repo, &tree)?;
-        }
-        self.write_mtree(&tree)
-    }
-
-    fn write_mtree(&self, tree: &ostree::MutableTree) -> Result<ostree::RepoFile> {
-        write_mtree(self.repo(), tree)
-    }
 }
 
-fn write_mtree(repo: &ostree::Repo, tree: &ostree::MutableTree) -> Result<ostree::RepoFile> {
-    let file = repo
-        .write_mtree(tree, Cancellable::NONE)
-        .map_err(failed("write directory"))?;
-    file.downcast().map_err(|_| Error::Ostree {
-        operation: "write directory",
-        message: "not a repository file".into(),
-    })
-}
-
-/// Rename `etc` to `usr/etc` in the tree of objects: no file of the source is touched, and SELinux
-/// labels were computed for `/etc`, as they must be.
-fn move_etc(repo: &ostree::Repo, tree: &ostree::MutableTree) -> Result<()> {
-    const MOVE: &str = "move /etc to /usr/etc";
-    let odd = |message: &str| Error::Ostree {
-        operation: MOVE,
-        message: message.into(),
+/// Whether the defaults are in `/etc`, not in `/usr/etc`; exactly one must be there.
+fn has_etc(root: &Dir) -> Result<bool> {
+    let is_directory = |path| match open_dir(root, path) {
+        Ok(_) => Ok(true),
+        Err(Error::Io { source, .. }) if is_no_directory(&source) => Ok(false),
+        Err(e) => Err(e),
     };
-    let (_, etc) = tree.lookup("etc").map_err(failed(MOVE))?;
-    let etc = write_mtree(repo, &etc.ok_or_else(|| odd("no directory"))?)?;
-    let contents = etc.tree_get_contents_checksum();
-    let metadata = etc.tree_get_metadata_checksum();
-    let (contents, metadata) = contents.zip(metadata).ok_or_else(|| odd("no checksum"))?;
-    let usr_etc = tree
-        .ensure_dir("usr")
-        .and_then(|usr| usr.ensure_dir("etc"))
-        .map_err(failed(MOVE))?;
-    if !usr_etc.fill_empty_from_dirtree(repo, &contents, &metadata) {
-        return Err(odd("/usr/etc is not empty"));
+    let missing = |path: &str| Error::MissingDirectory { path: path.into() };
+    if !is_directory("usr")? {
+        return Err(missing("usr"));
     }
-    tree.remove("etc", false).map_err(failed(MOVE))
+    match (is_directory("etc")?, is_directory("usr/etc")?) {
+        (true, true) => Err(Error::BothEtc),
+        (false, false) => Err(missing("etc")),
+        (etc, _) => Ok(etc),
+    }
 }
 
-/// What must be known of a tree before any of it is written.
-struct Survey {
-    has_etc: bool,
-    kernel: Option<String>,
-    special: Vec<SpecialFile>,
-}
-
-impl Survey {
-    fn of(root: &Dir, limits: &TreeLimits) -> Result<Self> {
-        let mut special = Vec::new();
-        let mut directories = BTreeSet::new();
-        let mut kernels = BTreeSet::new();
-        walk(root, limits, &mut |path, stat| {
-            check_name(path)?;
-            let kind = match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => {
-                    if path.components().count() <= 2 {
-                        directories.insert(path.to_owned());
-                    }
-                    return Ok(());
-                }
-                FileType::RegularFile => {
-                    kernels.extend(kernel_version(path));
-                    return Ok(());
-                }
-                FileType::Symlink => return Ok(()),
-                FileType::BlockDevice => SpecialKind::BlockDevice,
-                FileType::CharacterDevice => SpecialKind::CharacterDevice,
-                FileType::Fifo => SpecialKind::Fifo,
-                _ => SpecialKind::Socket,
-            };
-            special.push(SpecialFile {
-                path: path.to_owned(),
-                kind,
-            });
-            Ok(())
-        })?;
-        special.sort_by(|a, b| a.path.cmp(&b.path));
-        let has = |path: &str| directories.contains(Path::new(path));
-        let missing = |path: &str| Error::MissingDirectory { path: path.into() };
-        match (has("usr"), has("etc"), has("usr/etc")) {
-            (false, _, _) => Err(missing("usr")),
-            (true, false, false) => Err(missing("etc")),
-            (true, true, true) => Err(Error::BothEtc),
-            (true, has_etc, _) => Ok(Self {
-                has_etc,
-                // Which of several is booted is for `deploy` to refuse.
-                kernel: kernels.pop_first().filter(|_| kernels.is_empty()),
-                special,
-            }),
+/// The version of the kernel, if there is exactly one; which of several to boot is for `deploy` to refuse.
+fn kernel(root: &Dir) -> Result<Option<String>> {
+    const MODULES: &str = "usr/lib/modules";
+    let dir = match open_dir(root, MODULES) {
+        Err(Error::Io { source, .. }) if is_no_directory(&source) => return Ok(None),
+        other => other?,
+    };
+    let mut found = None;
+    for entry in dir.entries().map_err(io("read directory", MODULES))? {
+        let name = entry.map_err(io("read directory", MODULES))?.file_name();
+        let vmlinuz = Path::new(&name).join("vmlinuz");
+        if dir.symlink_metadata(vmlinuz).is_ok_and(|m| m.is_file()) && found.replace(name).is_some()
+        {
+            return Ok(None);
         }
     }
+    Ok(found.and_then(|name| name.into_string().ok()))
 }
 
-/// ostree's directory objects hold names as UTF-8, and on checkout `.ostree-wh.NAME` turns into an
-/// overlayfs whiteout.
-fn check_name(path: &Path) -> Result<()> {
-    let bad = |reason| Error::FileName {
-        path: path.to_owned(),
-        reason,
-    };
-    let name = path.file_name().unwrap_or_default();
-    let name = name.to_str().ok_or_else(|| bad("the name is not UTF-8, which ostree asks for"))?;
-    if name.starts_with(".ostree-wh.") {
-        return Err(bad("ostree would turn a file of this name into a whiteout"));
-    }
-    Ok(())
-}
-
-/// The version in `usr/lib/modules/VERSION/vmlinuz`.
-fn kernel_version(path: &Path) -> Option<String> {
-    let version = path.strip_prefix("usr/lib/modules").ok()?;
-    if version.file_name()? != "vmlinuz" || version.components().count() != 2 {
-        return None;
-    }
-    version.parent()?.to_str().map(str::to_owned)
+/// Not there, something else, or a link: opening without following a link says one of these.
+fn is_no_directory(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 fn metadata(options: &CommitOptions, kernel: Option<&str>) -> Result<Variant> {

@@ -83,7 +83,11 @@ impl Sysroot {
     /// On a stateroot's first deployment its `/var` gets the content of the image's, if nobody has put
     /// anything there; never later.
     pub fn deploy(&self, options: &DeployOptions) -> Result<Deployment> {
-        if let Some(a) = options.kernel_arguments.iter().find(|a| a.has_key("ostree")) {
+        if let Some(a) = options
+            .kernel_arguments
+            .iter()
+            .find(|a| a.has_key("ostree"))
+        {
             return Err(Error::ReservedKernelArgument {
                 argument: a.to_string(),
             });
@@ -92,24 +96,14 @@ impl Sysroot {
         self.require_stateroot(&options.stateroot)?;
         let _lock = self.lock()?;
         let sysroot = self.loaded()?;
-        let previous = sysroot.merge_deployment(Some(&options.stateroot));
-        let new = sysroot
-            .deploy_tree(
-                Some(&options.stateroot),
-                options.commit.as_str(),
-                Some(&origin),
-                None,
-                &[],
-                Cancellable::NONE,
-            )
-            .map_err(failed("deploy tree"))?;
-        let finished = self.finish(sysroot, &new, previous.as_ref(), options);
-        if finished.is_err() {
-            // Unreferenced, the new directory is garbage; the first error is the one to report.
-            let _ = sysroot.cleanup(Cancellable::NONE);
-        }
-        finished?;
-        let path = deployment_path(sysroot, &new);
+        let path = match self.deploy_locked(sysroot, &origin, options) {
+            Ok(path) => path,
+            Err(e) => {
+                // What was made is garbage, being in no list; the first error is the one to report.
+                let _ = sysroot.cleanup(Cancellable::NONE);
+                return Err(e);
+            }
+        };
         self.deployments()?
             .into_iter()
             .find(|d| d.path == path)
@@ -119,14 +113,25 @@ impl Sysroot {
             })
     }
 
-    fn finish(
+    fn deploy_locked(
         &self,
         sysroot: &ostree::Sysroot,
-        new: &ostree::Deployment,
-        previous: Option<&ostree::Deployment>,
+        origin: &KeyFile,
         options: &DeployOptions,
-    ) -> Result<()> {
-        let root = open_dir(self.dir(), deployment_path(sysroot, new))?;
+    ) -> Result<PathBuf> {
+        let previous = sysroot.merge_deployment(Some(&options.stateroot));
+        let new = sysroot
+            .deploy_tree(
+                Some(&options.stateroot),
+                options.commit.as_str(),
+                Some(origin),
+                None,
+                &[],
+                Cancellable::NONE,
+            )
+            .map_err(failed("deploy tree"))?;
+        let path = deployment_path(sysroot, &new);
+        let root = open_dir(self.dir(), &path)?;
         let fragments = kargs_d::read(&root, &options.kargs_d)?;
         let mut arguments = kargs_d::kernel_arguments(&fragments);
         arguments.extend(&options.kernel_arguments);
@@ -142,12 +147,13 @@ impl Sysroot {
         sysroot
             .simple_write_deployment(
                 Some(&options.stateroot),
-                new,
-                previous,
+                &new,
+                previous.as_ref(),
                 ostree::SysrootSimpleWriteDeploymentFlags::NONE,
                 Cancellable::NONE,
             )
-            .map_err(failed("write deployments"))
+            .map_err(failed("write deployments"))?;
+        Ok(path)
     }
 
     /// All deployments, in boot order: the first is the default.
@@ -166,7 +172,9 @@ impl Sysroot {
         // ostree=/ostree/boot.N/STATEROOT/… is a chain of links below the sysroot that ends at the root
         // of the deployment.
         let boots = |entry: &&BootEntry| {
-            let target = entry.ostree().and_then(|t| self.dir().canonicalize(t.trim_start_matches('/')).ok());
+            let target = entry
+                .ostree()
+                .and_then(|t| self.dir().canonicalize(t.trim_start_matches('/')).ok());
             target.is_some_and(|t| t == path)
         };
         Ok(Deployment {

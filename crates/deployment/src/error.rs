@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::commit::SpecialFile;
+use crate::commit::Unstorable;
 use crate::kernel_arguments::KernelArgumentError;
 
 /// `Result` with this crate's [`enum@Error`].
@@ -49,13 +49,13 @@ pub enum Error {
     /// Both places for the defaults of `/etc` are there, and only one can win.
     #[error("the tree has both /etc and /usr/etc")]
     BothEtc,
-    /// ostree stores regular files, directories and symbolic links only.
-    #[error("{} special file(s), first {:?} ({:?}); ostree cannot store them", .files.len(), .files[0].path, .files[0].kind)]
-    SpecialFiles {
+    /// ostree cannot store part of the tree.
+    #[error("{} thing(s) that ostree cannot store, first {:?} ({:?})", .found.len(), .found[0].path, .found[0].kind)]
+    Unstorable {
         /// All of them, in path order; never empty.
-        files: Vec<SpecialFile>,
+        found: Vec<Unstorable>,
     },
-    /// A file name that ostree cannot store, or would turn into something else.
+    /// A name that cannot be used where it stands.
     #[error("{path:?}: {reason}")]
     FileName {
         /// The path, as bytes that need not be UTF-8.
@@ -152,9 +152,7 @@ pub enum Error {
 }
 
 /// A libostree call's error with the name of the operation.
-pub(crate) fn ostree(
-    operation: &'static str,
-) -> impl FnOnce(ostree_ext::glib::Error) -> Error {
+pub(crate) fn ostree(operation: &'static str) -> impl FnOnce(ostree_ext::glib::Error) -> Error {
     move |e| Error::Ostree {
         operation,
         message: e.message().to_owned(),

@@ -69,7 +69,10 @@ pub fn read(tree: &Dir, options: &Options) -> Result<Vec<Fragment>> {
     let mut names = Vec::new();
     for entry in dir.entries().map_err(io("read directory", DIRECTORY))? {
         let name = entry.map_err(io("read directory", DIRECTORY))?.file_name();
-        if std::path::Path::new(&name).extension().is_some_and(|e| e == "toml") {
+        if std::path::Path::new(&name)
+            .extension()
+            .is_some_and(|e| e == "toml")
+        {
             names.push(name);
         }
     }

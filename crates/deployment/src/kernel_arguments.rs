@@ -21,7 +21,9 @@ pub enum KernelArgumentError {
     #[error("kernel argument {0:?}: holds a control character")]
     Control(String),
     /// The kernel takes the byte 0xA0 for white space, so it must stand in quotes.
-    #[error("kernel argument {0:?}: holds the byte 0xA0, which the kernel takes for white space, outside quotes")]
+    #[error(
+        "kernel argument {0:?}: holds the byte 0xA0, which the kernel takes for white space, outside quotes"
+    )]
     NoBreakSpace(String),
     /// No key, or none where one argument was expected.
     #[error("kernel argument {0:?}: has no key")]
@@ -166,7 +168,9 @@ impl KernelArguments {
 
     /// The values of a key in order; a bare flag has `None`.
     pub fn values<'a>(&'a self, key: &'a str) -> impl DoubleEndedIterator<Item = Option<&'a str>> {
-        self.iter().filter(move |a| a.has_key(key)).map(KernelArgument::value)
+        self.iter()
+            .filter(move |a| a.has_key(key))
+            .map(KernelArgument::value)
     }
 
     /// Whether an equal argument is there.
@@ -220,7 +224,9 @@ impl KernelArguments {
     fn by_key(&self) -> Vec<(String, Vec<Option<&str>>)> {
         let mut keys = std::collections::BTreeMap::<String, Vec<_>>::new();
         for a in &self.0 {
-            keys.entry(canonical(a.key()).collect()).or_default().push(a.value());
+            keys.entry(canonical(a.key()).collect())
+                .or_default()
+                .push(a.value());
         }
         keys.into_iter().collect()
     }

@@ -10,10 +10,12 @@ mod kernel_arguments;
 mod sysroot;
 mod var;
 mod walk;
+mod write_tree;
+mod xattr;
 
 pub use boot_entry::BootEntry;
 pub use commit::{
-    Checksum, Commit, CommitMetadata, CommitOptions, ImageMetadata, SpecialFile, SpecialKind,
+    Checksum, Commit, CommitMetadata, CommitOptions, ImageMetadata, Unstorable, UnstorableKind,
 };
 pub use deploy::{DeployOptions, Deployment, Origin};
 pub use error::{Error, Result};

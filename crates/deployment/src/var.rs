@@ -16,6 +16,8 @@ use crate::error::{Result, io, ostree as failed};
 /// What `os-init` of libostree before 2024.3 puts into `/var`: directories, and links with their targets.
 const LEGACY_DIRECTORIES: [(&str, u32); 3] = [("tmp", 0o1777), ("lib", 0o755), ("log", 0o755)];
 const LEGACY_LINKS: [(&str, &str); 2] = [("run", "../run"), ("lock", "../run/lock")];
+/// libostree's note to itself that it has seen to SELinux labels; it is there before we are.
+const LABELED: &str = ".ostree-selabeled";
 
 /// Fill `var` from the commit's `/var`, unless somebody has put anything into it.
 pub(crate) fn seed(
@@ -61,10 +63,16 @@ fn clear_if_pristine(var: &Dir) -> Result<bool> {
     let mut names = Vec::new();
     for entry in var.entries().map_err(io("read directory", "var"))? {
         let name = entry.map_err(io("read directory", "var"))?.file_name();
+        if name == LABELED {
+            continue;
+        }
         let known = LEGACY_DIRECTORIES.iter().any(|(n, _)| {
             name == *n && var.symlink_metadata(n).is_ok_and(|m| m.is_dir()) && is_empty(var, n)
         }) || LEGACY_LINKS.iter().any(|(n, target)| {
-            name == *n && var.read_link_contents(n).is_ok_and(|t| t.as_os_str() == *target)
+            name == *n
+                && var
+                    .read_link_contents(n)
+                    .is_ok_and(|t| t.as_os_str() == *target)
         });
         if !known {
             return Ok(false);
@@ -82,7 +90,8 @@ fn clear_if_pristine(var: &Dir) -> Result<bool> {
 }
 
 fn is_empty(dir: &Dir, name: &str) -> bool {
-    dir.read_dir(name).is_ok_and(|mut entries| entries.next().is_none())
+    dir.read_dir(name)
+        .is_ok_and(|mut entries| entries.next().is_none())
 }
 
 fn legacy_layout(var: &Dir) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Directories without following links: opening, and visiting every entry.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -48,60 +48,72 @@ pub(crate) fn open_dir(dir: &Dir, path: impl AsRef<Path>) -> Result<Dir> {
     Ok(Dir::from_std_file(fd.into()))
 }
 
-fn open_at(parent: impl AsFd, name: &OsStr, path: &Path) -> Result<OwnedFd> {
+pub(crate) fn open_at(parent: impl AsFd, name: &OsStr, path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(io("open directory", path))
 }
 
-/// Call `visit` with each entry below `root`, in no particular order; parents come before children.
-pub(crate) fn walk(
-    root: &Dir,
-    limits: &TreeLimits,
-    visit: &mut dyn FnMut(&Path, &Stat) -> Result<()>,
-) -> Result<()> {
+/// What `walk` calls with each entry: the directory that it is in, its path below the root, its status.
+pub(crate) type Visit<'a> = dyn FnMut(BorrowedFd<'_>, &Path, &Stat) -> Result<()> + 'a;
+
+/// Call `visit` with each entry below `root`: names in order, parents before children.
+pub(crate) fn walk(root: &Dir, limits: &TreeLimits, visit: &mut Visit<'_>) -> Result<()> {
     let fd = open_at(root.as_fd(), OsStr::new("."), Path::new("."))?;
-    let mut entries = 0;
-    walk_fd(fd, &mut PathBuf::new(), 0, &mut entries, limits, visit)
+    let mut walk = Walk {
+        limits,
+        entries: 0,
+        visit,
+    };
+    walk.directory(fd, &mut PathBuf::new(), 0)
 }
 
-fn walk_fd(
-    fd: OwnedFd,
-    path: &mut PathBuf,
-    depth: u64,
-    entries: &mut u64,
-    limits: &TreeLimits,
-    visit: &mut dyn FnMut(&Path, &Stat) -> Result<()>,
-) -> Result<()> {
-    if depth > limits.max_depth {
-        return Err(limit("max_depth", limits.max_depth, path));
+struct Walk<'a, 'v> {
+    limits: &'a TreeLimits,
+    entries: u64,
+    visit: &'a mut Visit<'v>,
+}
+
+impl Walk<'_, '_> {
+    fn directory(&mut self, fd: OwnedFd, path: &mut PathBuf, depth: u64) -> Result<()> {
+        if depth > self.limits.max_depth {
+            return Err(limit("max_depth", self.limits.max_depth, path));
+        }
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&fd).map_err(io("read directory", &*path))? {
+            let entry = entry.map_err(io("read directory", &*path))?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(name.to_owned());
+            }
+            self.entries += u64::from(name != b"." && name != b"..");
+            if self.entries > self.limits.max_entries {
+                return Err(limit("max_entries", self.limits.max_entries, path));
+            }
+        }
+        names.sort_unstable();
+        for name in names {
+            let name = OsStr::from_bytes(&name);
+            path.push(name);
+            let stat = rustix::fs::statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(io("stat", &*path))?;
+            (self.visit)(fd.as_fd(), path, &stat)?;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                let child = open_at(fd.as_fd(), name, path)?;
+                self.directory(child, path, depth + 1)?;
+            }
+            path.pop();
+        }
+        Ok(())
     }
-    for entry in rustix::fs::Dir::read_from(&fd).map_err(io("read directory", &*path))? {
-        let entry = entry.map_err(io("read directory", &*path))?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name == "." || name == ".." {
-            continue;
-        }
-        *entries += 1;
-        path.push(name);
-        if *entries > limits.max_entries {
-            return Err(limit("max_entries", limits.max_entries, path));
-        }
-        let stat = rustix::fs::statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(io("stat", &*path))?;
-        visit(path, &stat)?;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            let child = open_at(fd.as_fd(), name, path)?;
-            walk_fd(child, path, depth + 1, entries, limits, visit)?;
-        }
-        path.pop();
-    }
-    Ok(())
 }
 
 fn limit(limit: &'static str, value: u64, path: &Path) -> Error {
     Error::Limit {
         limit,
         value,
-        path: path.to_owned(),
+        path: match path.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => path.to_owned(),
+        },
     }
 }

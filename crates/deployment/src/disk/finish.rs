@@ -34,7 +34,10 @@ pub(super) fn settle(
         line(&mut script, format_args!("sif <{inode}> ctime @{time}"));
     }
     line(&mut script, format_args!("sif <2> mtime @{time}"));
-    line(&mut script, format_args!("sif <{FIRST_INODE}> mtime @{time}"));
+    line(
+        &mut script,
+        format_args!("sif <{FIRST_INODE}> mtime @{time}"),
+    );
     for path in &usage.later {
         let path = quote(&Path::new("/").join(path))?;
         line(&mut script, format_args!("sif {path} mtime @{time}"));

@@ -13,6 +13,7 @@ use cap_std_ext::cap_tempfile::TempFile;
 
 use crate::error::{Error, Result, io};
 use crate::walk::{TreeLimits, walk};
+use crate::xattr;
 
 pub use read::{ImageEntry, boot_entries, read_dir, read_file, replay_journal};
 use tool::Tool;
@@ -92,7 +93,9 @@ impl DiskOptions {
         };
         match self {
             _ if !is_uuid(&self.uuid) => invalid("uuid", &self.uuid, "is not a UUID"),
-            _ if !is_uuid(&self.hash_seed) => invalid("hash_seed", &self.hash_seed, "is not a UUID"),
+            _ if !is_uuid(&self.hash_seed) => {
+                invalid("hash_seed", &self.hash_seed, "is not a UUID")
+            }
             _ if self.label.len() > 16 => invalid("label", &self.label, "is over 16 bytes"),
             _ if self.timestamp >= 1 << 31 => {
                 invalid("timestamp", &self.timestamp, "is not below 2^31")
@@ -121,7 +124,8 @@ pub fn write_image(sysroot: &Dir, out: (&Dir, &Path), options: &DiskOptions) -> 
     file.as_file()
         .set_len(bytes)
         .map_err(io("set length of", name))?;
-    let mkfs = Tool::new(&options.mkfs, options.timestamp).args(usage.mkfs_arguments(options, bytes));
+    let mkfs =
+        Tool::new(&options.mkfs, options.timestamp).args(usage.mkfs_arguments(options, bytes));
     mkfs.cwd(sysroot)?.run(file.as_file().as_fd(), &[])?;
     finish::settle(sysroot, file.as_file(), &usage, options)?;
     file.as_file().sync_all().map_err(io("write", name))?;
@@ -134,7 +138,7 @@ pub fn write_image(sysroot: &Dir, out: (&Dir, &Path), options: &DiskOptions) -> 
 struct Usage {
     /// Inodes, hard links once.
     inodes: u64,
-    /// Blocks of files, long links and directories.
+    /// Blocks of files, links, directories and extended attributes.
     blocks: u64,
     /// Paths with a modification time later than the options' timestamp.
     later: Vec<PathBuf>,
@@ -146,9 +150,12 @@ impl Usage {
         let mut usage = Self::default();
         let mut seen = std::collections::BTreeSet::new();
         let mut names = 0;
-        walk(sysroot, &options.limits, &mut |path, stat| {
+        walk(sysroot, &options.limits, &mut |parent, path, stat| {
             // An entry of a directory: 8 bytes and the name, in fours.
-            names += 8 + path.file_name().map_or(0, |n| n.len() as u64).next_multiple_of(4);
+            names += 8 + path
+                .file_name()
+                .map_or(0, |n| n.len() as u64)
+                .next_multiple_of(4);
             if stat.st_mtime > options.timestamp as i64 {
                 usage.later.push(path.to_owned());
             }
@@ -158,7 +165,7 @@ impl Usage {
                 usage.blocks += match directory {
                     true => 1,
                     false => (stat.st_size as u64).div_ceil(BLOCK),
-                };
+                } + u64::from(xattr::any(parent, path)?);
             }
             Ok(())
         })?;
@@ -167,7 +174,7 @@ impl Usage {
         Ok(usage)
     }
 
-    /// With a twentieth for extended attributes, extent trees and the tables of block groups.
+    /// With a twentieth for extent trees and the tables of block groups.
     fn size_with(&self, free: u64, journal: u64) -> u64 {
         let used = (self.blocks * BLOCK + free) / 20 * 21 + journal;
         (used + self.inode_count(free) * INODE + 8 * MIB).next_multiple_of(MIB)
@@ -194,6 +201,9 @@ impl Usage {
         let label = ["-L", &options.label].map(OsString::from);
         let image = [tool::IMAGE.to_owned(), format!("{}", bytes / BLOCK)];
         let words = text.split(' ').map(OsString::from);
-        words.chain(label).chain(image.map(OsString::from)).collect()
+        words
+            .chain(label)
+            .chain(image.map(OsString::from))
+            .collect()
     }
 }

@@ -86,7 +86,9 @@ impl Image {
     fn read_file(&self, path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
         let parent = path.parent().ok_or_else(|| in_image(path, "is no file"))?;
         let entries = self.read_dir(parent)?;
-        let found = entries.iter().find(|e| Some(e.name.as_os_str()) == path.file_name());
+        let found = entries
+            .iter()
+            .find(|e| Some(e.name.as_os_str()) == path.file_name());
         let entry = found.ok_or_else(|| in_image(path, "no such file"))?;
         self.content(entry, path, max_bytes)
     }

@@ -106,7 +106,11 @@ fn complaint(tool: &Path, stderr: &str) -> String {
             || line.starts_with("Your mke2fs.conf file does not define the ext4")
             || line.starts_with("You probably need to install an updated mke2fs.conf")
     };
-    let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|l| !noise(l)).collect();
+    let lines: Vec<&str> = stderr
+        .lines()
+        .map(str::trim)
+        .filter(|l| !noise(l))
+        .collect();
     lines.join("\n")
 }
 

@@ -1,0 +1,18 @@
+//! Against the real libostree, the `ostree` program and e2fsprogs.
+//!
+//! What needs root or a program prints a `SKIP` line and a count where that is missing; with `CI=true` it
+//! fails in its place.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stderr,
+    reason = "tests open ambient paths, read CI, and say what they skip"
+)]
+
+mod boot_entry;
+mod commit;
+mod deploy;
+mod disk;
+mod kargs_d;
+mod kernel_arguments;
+mod support;
