@@ -1,1 +1,12 @@
-//! Derive: a customization and a base image become one reproducible layer.
+#![doc = include_str!("../README.md")]
+
+mod apply;
+mod declare;
+mod error;
+mod layer;
+mod plan;
+
+pub use declare::{KARGS_D, SYSUSERS_D, TMPFILES_D};
+pub use error::{PlanError, Refusal};
+pub use layer::write_layer;
+pub use plan::{Content, Derivation, Options, plan};
