@@ -119,8 +119,14 @@ pub struct Profile {
 /// Neither disk controller, USB, SMBus, VMware port nor HPET: each would only load drivers.
 const TRIMMED_Q35: &str = "q35,sata=off,usb=off,smbus=off,vmport=off,hpet=off";
 
-/// What every boot needs: the console where the watchdog listens, and a panic that ends the machine.
-pub(crate) const REQUIRED_ARGUMENTS: &[&str] = &["console=ttyS0", "panic=-1"];
+/// What every boot needs: the console where the watchdog listens, messages on it even where the boot entry
+/// says `quiet` (a busy host makes a quiet boot look like a hung one), and a panic that ends the machine.
+pub(crate) const REQUIRED_ARGUMENTS: &[&str] = &[
+    "console=ttyS0",
+    "loglevel=7",
+    "systemd.show_status=yes",
+    "panic=-1",
+];
 
 const TCG_ARGUMENTS: &[&str] = &[
     // All of Debian's default but bpf: loading systemd's one LSM program costs an emulated CPU 18 s.
@@ -137,6 +143,8 @@ const TCG_ARGUMENTS: &[&str] = &[
     "8250.nr_uarts=1",
     // The generator loads the vsock drivers, 8 s, to offer ssh over a device that is not there.
     "systemd.ssh_auto=no",
+    // It tries every CPU for seconds and finds no frequency to scale.
+    "module_blacklist=powernow_k8",
     // Otherwise each tty is asked for its size and waited for.
     "systemd.tty.term.console=dumb",
     "systemd.tty.term.ttyS0=dumb",

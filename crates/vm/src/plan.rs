@@ -366,7 +366,7 @@ mod tests {
         -smbios type=11,value=io.systemd.credential.binary:site.key=c2VjcmV0
         -kernel kernel
         -initrd initrd
-        -append root=/dev/vda rw quiet console=ttyS0 panic=-1 lsm=landlock,lockdown,yama,loadpin,safesetid,integrity,apparmor,selinux,smack,tomoyo,ipe tsc=reliable no_timer_check random.trust_cpu=on mitigations=off nokaslr init_on_alloc=0 audit=0 rcupdate.rcu_expedited=1 8250.nr_uarts=1 systemd.ssh_auto=no systemd.tty.term.console=dumb systemd.tty.term.ttyS0=dumb
+        -append root=/dev/vda rw quiet console=ttyS0 loglevel=7 systemd.show_status=yes panic=-1 lsm=landlock,lockdown,yama,loadpin,safesetid,integrity,apparmor,selinux,smack,tomoyo,ipe tsc=reliable no_timer_check random.trust_cpu=on mitigations=off nokaslr init_on_alloc=0 audit=0 rcupdate.rcu_expedited=1 8250.nr_uarts=1 systemd.ssh_auto=no module_blacklist=powernow_k8 systemd.tty.term.console=dumb systemd.tty.term.ttyS0=dumb
         ");
         let names: Vec<_> = plan.files.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["payload.img", "fw_cfg-0"]);
@@ -395,7 +395,7 @@ mod tests {
                 "-accel kvm\n",
                 "-cpu host\n",
                 "-smp 2\n",
-                "-append root=/dev/vda rw quiet console=ttyS0 panic=-1",
+                "-append root=/dev/vda rw quiet console=ttyS0 loglevel=7 systemd.show_status=yes panic=-1",
             ],
         );
         check(
@@ -431,22 +431,23 @@ mod tests {
 
     #[test]
     fn kernel_arguments_of_the_entry_win() {
-        let check = |line: &str, profile: &[&str], expect: &[&str]| {
-            assert_eq!(added_arguments(line, profile), expect, "{line}");
+        let check = |line: &str, profile: &[&str], expect: &str| {
+            assert_eq!(added_arguments(line, profile).join(" "), expect, "{line}");
         };
+        let required = REQUIRED_ARGUMENTS.join(" ");
         check(
             "",
             &["audit=0", "nokaslr"],
-            &["console=ttyS0", "panic=-1", "audit=0", "nokaslr"],
+            &format!("{required} audit=0 nokaslr"),
         );
         check(
-            "console=ttyS0 panic=-1 audit=1 nokaslr",
+            &format!("{required} audit=1 nokaslr"),
             &["audit=0", "nokaslr"],
-            &[],
+            "",
         );
-        // Another console does not replace the one that is listened to.
-        check("console=tty0", &[], &["console=ttyS0", "panic=-1"]);
-        check("panic=10", &[], &["console=ttyS0", "panic=-1"]);
+        // Another console does not replace the one that is listened to, and what comes last counts.
+        check("console=tty0", &[], &required);
+        check("quiet panic=10 loglevel=3", &[], &required);
     }
 
     #[test]
