@@ -100,7 +100,7 @@ impl Sysroot {
             Ok(path) => path,
             Err(e) => {
                 // What was made is garbage, being in no list; the first error is the one to report.
-                let _ = sysroot.cleanup(Cancellable::NONE);
+                let _ = self.clean(sysroot);
                 return Err(e);
             }
         };
@@ -149,11 +149,24 @@ impl Sysroot {
                 Some(&options.stateroot),
                 &new,
                 previous.as_ref(),
-                ostree::SysrootSimpleWriteDeploymentFlags::NONE,
+                ostree::SysrootSimpleWriteDeploymentFlags::NO_CLEAN,
                 Cancellable::NONE,
             )
             .map_err(failed("write deployments"))?;
+        self.clean(sysroot)?;
         Ok(path)
+    }
+
+    /// Delete deployments that are in no list, and objects that no deployment or branch needs. libostree's
+    /// own `cleanup` is these two steps, and prints to standard output what it freed.
+    fn clean(&self, sysroot: &ostree::Sysroot) -> Result<()> {
+        sysroot
+            .prepare_cleanup(Cancellable::NONE)
+            .map_err(failed("clean up deployments"))?;
+        self.repo()
+            .prune(ostree::RepoPruneFlags::REFS_ONLY, 0, Cancellable::NONE)
+            .map(drop)
+            .map_err(failed("prune repository"))
     }
 
     /// All deployments, in boot order: the first is the default.

@@ -27,13 +27,16 @@ fn a_deployment_is_understood_by_ostree() {
     );
     assert_eq!(deployment.origin, Some(Origin::Refspec(REF.into())));
     assert!(!deployment.pinned);
-    assert_eq!(sysroot.deployments().unwrap(), [deployment.clone()]);
+    assert_eq!(
+        sysroot.deployments().unwrap(),
+        std::slice::from_ref(&deployment)
+    );
     assert_eq!(
         Sysroot::open(&scratch.dir("sysroot"))
             .unwrap()
             .deployments()
             .unwrap(),
-        [deployment.clone()]
+        std::slice::from_ref(&deployment)
     );
 
     let status = ostree_admin(&path, &["status"]);
@@ -51,7 +54,10 @@ fn a_deployment_is_understood_by_ostree() {
         "console=tty0 quiet root=LABEL=root console=ttyS0"
     );
     assert_eq!(entry.title.as_deref(), Some("Test OS 1 (ostree:0)"));
-    assert_eq!(sysroot.boot_entries().unwrap(), [entry.clone()]);
+    assert_eq!(
+        sysroot.boot_entries().unwrap(),
+        std::slice::from_ref(&entry)
+    );
     let read = |boot: &str| fs::read(path.join("boot").join(boot.trim_start_matches('/'))).unwrap();
     assert_eq!(read(&entry.linux.unwrap()), b"kernel");
     assert_eq!(
@@ -465,4 +471,18 @@ fn a_locked_sysroot_is_refused() {
     sysroot.deploy(&options).expect("the lock is free again");
     let other = Sysroot::open(&scratch.dir("sysroot")).unwrap();
     other.deploy(&options).expect("deploy kept the lock");
+}
+
+/// libostree's own cleanup prints what it freed; a caller's standard output is the caller's.
+#[test]
+fn nothing_is_printed() {
+    if !can_run(&["ostree"]) {
+        return;
+    }
+    let test = "deploy::a_second_deployment_is_the_default_and_the_first_is_kept";
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output = run(command.args(["--exact", "--nocapture", test]));
+    let ours = |l: &&str| !l.is_empty() && !l.starts_with("running ") && !l.starts_with("test ");
+    let lines: Vec<_> = output.lines().filter(ours).collect();
+    assert!(output.contains("1 passed") && lines.is_empty(), "{output}");
 }

@@ -248,7 +248,7 @@ pub(crate) fn ostree_admin(sysroot: &Path, arguments: &[&str]) -> String {
     let sysroot = format!("--sysroot={}", sysroot.display());
     run(Command::new("ostree")
         .arg("admin")
-        .arg(&arguments[0])
+        .arg(arguments[0])
         .arg(sysroot)
         .args(&arguments[1..]))
 }
