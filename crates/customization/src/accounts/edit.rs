@@ -61,7 +61,7 @@ pub fn edit_account_files(
 pub(super) fn group(db: &mut Database, planned: &PlannedGroup) {
     let name = planned.name.as_str();
     match planned.disposition {
-        Disposition::New => add_group(db, name, planned.gid, &planned.password),
+        Disposition::New => add_group(db, name, planned.gid, &planned.password, "x"),
         Disposition::Removed => remove_group(db, name),
         Disposition::Modified => {
             let before = db.group.row(name).and_then(|row| row.id(2));
@@ -97,18 +97,20 @@ pub(super) fn group(db: &mut Database, planned: &PlannedGroup) {
     }
 }
 
-fn add_group(db: &mut Database, name: &str, gid: u32, password: &Password) {
+/// A new line of `group`. Without a `gshadow` the password is in it, and the programs differ in what
+/// they write for none.
+fn add_group(db: &mut Database, name: &str, gid: u32, password: &Password, bare: &str) {
     let hash = match password {
-        Password::Hash(hash) => hash.expose(),
-        Password::Locked | Password::Unchanged => "!",
+        Password::Hash(hash) => Some(hash.expose()),
+        Password::Locked | Password::Unchanged => None,
     };
     let gid = gid.to_string();
     match &mut db.gshadow {
         Some(table) => {
             db.group.push(&[name, "x", &gid, ""]);
-            table.push(&[name, hash, "", ""]);
+            table.push(&[name, hash.unwrap_or("!"), "", ""]);
         }
-        None => db.group.push(&[name, hash, &gid, ""]),
+        None => db.group.push(&[name, hash.unwrap_or(bare), &gid, ""]),
     }
 }
 
@@ -133,7 +135,7 @@ pub(super) fn user(db: &mut Database, planned: &PlannedUser, defaults: &Defaults
 
 fn add_user(db: &mut Database, user: &PlannedUser, defaults: &Defaults, today: u32) {
     if user.user_group {
-        add_group(db, &user.name, user.gid, &Password::Locked);
+        add_group(db, &user.name, user.gid, &Password::Locked, "!");
     }
     let (uid, gid) = (user.uid.to_string(), user.gid.to_string());
     let hash = match &user.password {

@@ -62,7 +62,9 @@ fn copy(work: &mut Work<'_>, user: &PlannedUser, from: &[u8], to: &[u8]) {
                 copy(work, user, &source, &target);
             }
             Kind::File => {
-                let contents = work.read_file(&source).unwrap_or_default();
+                let Some(contents) = work.bytes(&source, &user.origin) else {
+                    continue;
+                };
                 work.change(
                     &target,
                     Action::Write {

@@ -147,6 +147,12 @@ pub enum LowerErrorKind {
         /// What is there.
         found: &'static str,
     },
+    /// The bytes of a file of the tree are needed, and cannot be had.
+    #[error("{path}: the file cannot be read")]
+    Unreadable {
+        /// Resolved path.
+        path: String,
+    },
     /// Two items have the same path once links are followed.
     #[error("{path} resolves to {resolved}, which {other} uses too")]
     SamePlace {

@@ -193,7 +193,10 @@ impl Lowering<'_, '_> {
         }
         let mut contents = match (&item.contents, now) {
             (Some(contents), _) => contents.data.clone(),
-            (None, Some(_)) => self.work.read_file(&self.path).unwrap_or_default(),
+            (None, Some(_)) => match self.work.bytes(&self.path, self.origin) {
+                Some(contents) => contents,
+                None => return,
+            },
             (None, None) => Vec::new(),
         };
         for fragment in &item.append {

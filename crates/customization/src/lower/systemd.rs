@@ -113,7 +113,13 @@ fn presets(work: &mut Work<'_>, units: &[Unit]) {
     let Some(path) = work.parent_resolved(PRESET_PATH, origin) else {
         return;
     };
-    let mut contents = work.read_file(&path).unwrap_or_default();
+    let mut contents = match work.node(&path) {
+        None => Vec::new(),
+        Some(_) => match work.bytes(&path, origin) {
+            Some(contents) => contents,
+            None => return,
+        },
+    };
     contents.extend_from_slice(preset_lines(units).as_bytes());
     work.change(
         &path,

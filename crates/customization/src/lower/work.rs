@@ -9,7 +9,8 @@ use crate::model::Origin;
 /// What a change left at a path.
 struct Made {
     node: Node,
-    contents: Vec<u8>,
+    /// None: no file, or one that cannot be read.
+    contents: Option<Vec<u8>>,
     /// What the base has below is hidden.
     opaque: bool,
 }
@@ -79,6 +80,15 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// The bytes of a file that is known to be there.
+    pub(super) fn bytes(&mut self, path: &[u8], origin: &Origin) -> Option<Vec<u8>> {
+        let bytes = self.read_file(path);
+        if bytes.is_none() {
+            self.error(origin, LowerErrorKind::Unreadable { path: lossy(path) });
+        }
+        bytes
+    }
+
     /// Whether the base's children of a path are still there.
     fn base_shows(&self, path: &[u8]) -> bool {
         let mut here = path;
@@ -145,7 +155,7 @@ impl<'a> Work<'a> {
                 uid,
                 gid,
             },
-            contents: Vec::new(),
+            contents: None,
             opaque: true,
         };
         let before = self.node(path);
@@ -158,7 +168,7 @@ impl<'a> Work<'a> {
             } => {
                 let file = made(Kind::File, *mode, *uid, *gid);
                 Some(Made {
-                    contents: contents.clone(),
+                    contents: Some(contents.clone()),
                     ..file
                 })
             }
@@ -179,7 +189,7 @@ impl<'a> Work<'a> {
             }
             Action::HardLink { target } => {
                 let node = self.node(target);
-                let contents = self.read_file(target).unwrap_or_default();
+                let contents = self.read_file(target);
                 node.map(|node| Made {
                     node,
                     contents,
@@ -187,7 +197,7 @@ impl<'a> Work<'a> {
                 })
             }
             Action::SetMeta { mode, uid, gid } => {
-                let contents = self.read_file(path).unwrap_or_default();
+                let contents = self.read_file(path);
                 Some(Made {
                     contents,
                     ..made(Kind::File, *mode, *uid, *gid)
@@ -219,7 +229,7 @@ impl BaseView for Work<'_> {
     fn read_file(&self, path: &[u8]) -> Option<Vec<u8>> {
         if let Some(entry) = self.over.get(path) {
             let file = entry.as_ref().filter(|made| made.node.kind == Kind::File);
-            return file.map(|made| made.contents.clone());
+            return file.and_then(|made| made.contents.clone());
         }
         self.base_shows(split(path).0)
             .then(|| self.base.read_file(path))

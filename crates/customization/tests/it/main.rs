@@ -1,0 +1,14 @@
+//! The crate from outside.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Tests read their fixtures.
+
+mod accounts;
+mod errors;
+mod laws;
+mod lower_homes;
+mod lower_storage;
+mod lower_units;
+mod model;
+mod modes;
+mod placement;
+mod support;
+mod versions;
