@@ -1,5 +1,6 @@
 //! The plan: what a merge will do, as a value.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use pleach_fs_tree::{Inode, InodeId, Kind, Metadata, NodeType, Tree, TreePath};
@@ -145,6 +146,20 @@ impl MergePlan {
     /// [`Error::Refused`] where a policy says so, [`Error::OtherTrees`] where a path of the plan is
     /// not in the trees.
     pub fn result<C: Clone>(&self, current: &Tree<C>, new: &Tree<C>) -> Result<Tree<C>, Error> {
+        self.result_with(current, new, |_, _, content| content.clone())
+    }
+
+    /// Like [`result`](Self::result), where `content` says what becomes of a file's content: it is
+    /// given the side that the content is from, the path, and what that side's tree has.
+    ///
+    /// # Errors
+    /// Like [`result`](Self::result).
+    pub fn result_with<C, D>(
+        &self,
+        current: &Tree<C>,
+        new: &Tree<C>,
+        content: impl FnMut(Side, &TreePath, &C) -> D,
+    ) -> Result<Tree<D>, Error> {
         let mut refused = self.refused();
         if let Some(first) = refused.next() {
             return Err(Error::Refused {
@@ -152,64 +167,84 @@ impl MergePlan {
                 count: 1 + refused.count(),
             });
         }
-        let mut out = Tree::new(Metadata::default());
+        let mut builder = Builder {
+            out: Tree::new(Metadata::default()),
+            current,
+            new,
+            content,
+        };
         let mut entries = self.entries.iter().peekable();
         // Both are in the order of a walk, so each directory is there before what is in it.
         for (path, id) in new.walk() {
             while let Some(entry) = entries.next_if(|entry| entry.path < path) {
-                put(&mut out, entry, current, new)?;
+                builder.put(entry)?;
             }
             match entries.next_if(|entry| entry.path == path) {
-                Some(entry) => put(&mut out, entry, current, new)?,
-                None => put_inode(&mut out, &path, copy(new, id, None))?,
+                Some(entry) => builder.put(entry)?,
+                None => builder.copy(&path, Side::Image, id, None)?,
             }
         }
-        entries.try_for_each(|entry| put(&mut out, entry, current, new))?;
-        Ok(out)
+        entries.try_for_each(|entry| builder.put(entry))?;
+        Ok(builder.out)
     }
 }
 
-fn put<C: Clone>(
-    out: &mut Tree<C>,
-    entry: &Entry,
-    current: &Tree<C>,
-    new: &Tree<C>,
-) -> Result<(), Error> {
-    let (side, metadata) = match &entry.resolution {
-        Resolution::Absent => return Ok(()),
-        Resolution::Local => (Side::Local, None),
-        Resolution::Image => (Side::Image, None),
-        Resolution::Merged { content, metadata } => (*content, Some(&**metadata)),
-    };
-    let tree = match side {
-        Side::Local => current,
-        Side::Image => new,
-    };
-    let path = &entry.path;
-    let id = tree
-        .lookup(path)
-        .ok_or_else(|| Error::OtherTrees { path: path.clone() })?;
-    put_inode(out, path, copy(tree, id, metadata))
+struct Builder<'a, C, D, F> {
+    out: Tree<D>,
+    current: &'a Tree<C>,
+    new: &'a Tree<C>,
+    content: F,
 }
 
-fn put_inode<C>(out: &mut Tree<C>, path: &TreePath, inode: Inode<C>) -> Result<(), Error> {
-    let put = out.put(path, inode);
-    put.map_err(|_| Error::OtherTrees { path: path.clone() })?;
-    Ok(())
-}
+impl<C, D, F: FnMut(Side, &TreePath, &C) -> D> Builder<'_, C, D, F> {
+    fn put(&mut self, entry: &Entry) -> Result<(), Error> {
+        let (side, metadata) = match &entry.resolution {
+            Resolution::Absent => return Ok(()),
+            Resolution::Local => (Side::Local, None),
+            Resolution::Image => (Side::Image, None),
+            Resolution::Merged { content, metadata } => (*content, Some(&**metadata)),
+        };
+        let path = &entry.path;
+        let id = self.tree(side).lookup(path);
+        let id = id.ok_or_else(|| Error::OtherTrees { path: path.clone() })?;
+        self.copy(path, side, id, metadata)
+    }
 
-/// The inode as it comes into the result; a directory without its entries.
-fn copy<C: Clone>(tree: &Tree<C>, id: InodeId, metadata: Option<&Metadata>) -> Inode<C> {
-    let inode = tree.inode(id);
-    Inode {
-        metadata: match metadata {
+    fn tree(&self, side: Side) -> &Tree<C> {
+        match side {
+            Side::Local => self.current,
+            Side::Image => self.new,
+        }
+    }
+
+    /// A directory comes without its entries: they are paths of their own.
+    fn copy(
+        &mut self,
+        path: &TreePath,
+        side: Side,
+        id: InodeId,
+        metadata: Option<&Metadata>,
+    ) -> Result<(), Error> {
+        let inode = match side {
+            Side::Local => self.current.inode(id),
+            Side::Image => self.new.inode(id),
+        };
+        let kind = match &inode.kind {
+            Kind::Directory(_) => Kind::Directory(BTreeMap::new()),
+            Kind::File(content) => Kind::File((self.content)(side, path, content)),
+            Kind::Symlink(target) => Kind::Symlink(target.clone()),
+            Kind::CharDevice(device) => Kind::CharDevice(*device),
+            Kind::BlockDevice(device) => Kind::BlockDevice(*device),
+            Kind::Fifo => Kind::Fifo,
+            Kind::Socket => Kind::Socket,
+        };
+        let metadata = match metadata {
             Some(metadata) => metadata.clone(),
             None => without_overlayfs(inode.metadata.clone()),
-        },
-        kind: match &inode.kind {
-            Kind::Directory(_) => Kind::Directory(Default::default()),
-            kind => kind.clone(),
-        },
+        };
+        let put = self.out.put(path, Inode { metadata, kind });
+        put.map_err(|_| Error::OtherTrees { path: path.clone() })?;
+        Ok(())
     }
 }
 

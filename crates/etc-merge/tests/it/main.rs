@@ -6,13 +6,23 @@
 
 mod laws;
 mod random;
+mod rules;
 mod vector_file;
 mod vectors;
 
-use pleach_fs_tree::{Tree, dump};
+use pleach_fs_tree::{Tree, dump, parse_dump};
 
 type Etc = Tree<Vec<u8>>;
 
 fn show(tree: &Etc) -> String {
     dump(tree, Clone::clone)
+}
+
+/// A tree from its dump, one path a line; the root and a time of 0 are understood.
+fn tree(text: &str) -> Etc {
+    let mut all = "/ directory 0755 0:0 0.0\n".to_owned();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        all.extend([line, "\n"]);
+    }
+    parse_dump(&all, Some).unwrap_or_else(|e| panic!("{e}\n{all}"))
 }

@@ -35,19 +35,38 @@ fn edit(specials: bool) -> impl Strategy<Value = Edit> {
     ]
 }
 
-fn place() -> impl Strategy<Value = TreePath> {
-    let names = vec(prop::sample::select(vec!["a", "b", "c"]), 0..=3);
-    names.prop_map(|names| TreePath::new(names.join("/")).expect("a path"))
+/// Where an edit is made. Mostly where something is already, so that the sides meet.
+#[derive(Debug, Clone)]
+enum Place {
+    Path(TreePath),
+    Existing(prop::sample::Index),
 }
 
-type Edits = Vec<(TreePath, Edit)>;
+fn place() -> impl Strategy<Value = Place> {
+    let names = vec(prop::sample::select(vec!["a", "b", "c"]), 0..=3);
+    let path = names.prop_map(|names| TreePath::new(names.join("/")).expect("a path"));
+    let existing = any::<prop::sample::Index>();
+    prop_oneof![
+        1 => path.prop_map(Place::Path),
+        2 => existing.prop_map(Place::Existing),
+    ]
+}
+
+type Edits = Vec<(Place, Edit)>;
 
 fn edits(most: usize, specials: bool) -> impl Strategy<Value = Edits> {
     vec((place(), edit(specials)), 0..=most)
 }
 
 fn apply(tree: &mut Etc, edits: Edits) {
-    for (path, edit) in edits {
+    for (place, edit) in edits {
+        let path = match place {
+            Place::Path(path) => path,
+            Place::Existing(index) => {
+                let all: Vec<_> = tree.walk().map(|(path, _)| path).collect();
+                index.get(&all).clone()
+            }
+        };
         let new = |kind| Inode {
             metadata: Metadata::with_mode(0o644),
             kind,
@@ -97,7 +116,7 @@ fn attribute(metadata: &mut Metadata, edit: &Edit) {
 }
 
 fn triple_of(specials: bool) -> impl Strategy<Value = Sides<Etc>> {
-    let sides = (edits(10, false), edits(4, specials), edits(4, false));
+    let sides = (edits(12, false), edits(4, specials), edits(4, false));
     sides.prop_map(|(base, local, image)| {
         let mut pristine = Etc::new(Metadata::with_mode(0o755));
         apply(&mut pristine, base);
