@@ -49,7 +49,7 @@ fn decode_base64(text: &[u8]) -> Result<Vec<u8>, String> {
         .copied()
         .filter(|byte| !matches!(byte, b'\r' | b'\n'))
         .collect();
-    if digits.len() % 4 != 0 {
+    if !digits.len().is_multiple_of(4) {
         return Err(WRONG.into());
     }
     let mut out = Vec::with_capacity(digits.len() / 4 * 3);

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use pleach_customization::lower::{LowerOptions, lower};
 use pleach_customization::{
-    Contents, Customization, Format, Input, NoLocalFiles, Owner, ParseOptions, Route, parse, placement,
+    Contents, Customization, Format, Input, NoLocalFiles, Owner, ParseOptions, Route, parse,
+    placement,
 };
 
 use crate::support::{Memory, account_plan, base_accounts, parse_text};
@@ -19,7 +20,10 @@ fn emit(c: &Customization) -> String {
     use serde_json::{Map, Value, json};
     fn object(members: Vec<(&str, Value)>) -> Value {
         let said = members.into_iter().filter(|(_, value)| !value.is_null());
-        Value::Object(said.map(|(key, value)| (key.to_owned(), value)).collect::<Map<_, _>>())
+        Value::Object(
+            said.map(|(key, value)| (key.to_owned(), value))
+                .collect::<Map<_, _>>(),
+        )
     }
     let owner = |owner: &Option<Owner>| match owner {
         None => Value::Null,
@@ -27,39 +31,126 @@ fn emit(c: &Customization) -> String {
         Some(Owner::Name(name)) => json!({ "name": name }),
     };
     let resource = |contents: &Contents| {
-        let bytes: String = contents.data.iter().map(|byte| format!("%{byte:02x}")).collect();
+        let bytes: String = contents
+            .data
+            .iter()
+            .map(|byte| format!("%{byte:02x}"))
+            .collect();
         json!({ "source": format!("data:,{bytes}") })
     };
-    let directories: Vec<Value> = c.directories.iter().map(|d| object(vec![
-        ("path", json!(d.path)), ("overwrite", json!(d.overwrite)), ("mode", json!(d.mode)),
-        ("user", owner(&d.user)), ("group", owner(&d.group)),
-    ])).collect();
-    let files: Vec<Value> = c.files.iter().map(|f| object(vec![
-        ("path", json!(f.path)), ("overwrite", json!(f.overwrite)), ("mode", json!(f.mode)),
-        ("user", owner(&f.user)), ("group", owner(&f.group)),
-        ("contents", f.contents.as_ref().map_or(Value::Null, resource)),
-        ("append", f.append.iter().map(resource).collect()),
-    ])).collect();
-    let links: Vec<Value> = c.links.iter().map(|l| object(vec![
-        ("path", json!(l.path)), ("overwrite", json!(l.overwrite)), ("target", json!(l.target)),
-        ("hard", json!(l.hard)), ("user", owner(&l.user)), ("group", owner(&l.group)),
-    ])).collect();
-    let units: Vec<Value> = c.units.iter().map(|u| object(vec![
-        ("name", json!(u.name)), ("enabled", json!(u.enabled)), ("mask", json!(u.mask)), ("contents", json!(u.contents)),
-        ("dropins", u.dropins.iter().map(|d| object(vec![("name", json!(d.name)), ("contents", json!(d.contents))])).collect()),
-    ])).collect();
-    let users: Vec<Value> = c.users.iter().map(|u| object(vec![
-        ("name", json!(u.name)), ("shouldExist", json!(u.should_exist)), ("uid", json!(u.uid)), ("gecos", json!(u.gecos)),
-        ("homeDir", json!(u.home_dir)), ("noCreateHome", json!(u.no_create_home)), ("primaryGroup", json!(u.primary_group)),
-        ("groups", json!(u.groups)), ("shell", json!(u.shell)), ("system", json!(u.system)), ("noUserGroup", json!(u.no_user_group)),
-        ("noLogInit", json!(u.no_log_init)), ("passwordHash", json!(u.password_hash.as_ref().map(|hash| hash.expose()))),
-        ("sshAuthorizedKeys", json!(u.ssh_authorized_keys)),
-    ])).collect();
-    let groups: Vec<Value> = c.groups.iter().map(|g| object(vec![
-        ("name", json!(g.name)), ("shouldExist", json!(g.should_exist)), ("gid", json!(g.gid)), ("system", json!(g.system)),
-        ("passwordHash", json!(g.password_hash.as_ref().map(|hash| hash.expose()))),
-    ])).collect();
-    let arguments = |list: &[pleach_customization::KernelArgument]| list.iter().map(|a| json!(a.value)).collect::<Vec<_>>();
+    let directories: Vec<Value> = c
+        .directories
+        .iter()
+        .map(|d| {
+            object(vec![
+                ("path", json!(d.path)),
+                ("overwrite", json!(d.overwrite)),
+                ("mode", json!(d.mode)),
+                ("user", owner(&d.user)),
+                ("group", owner(&d.group)),
+            ])
+        })
+        .collect();
+    let files: Vec<Value> = c
+        .files
+        .iter()
+        .map(|f| {
+            object(vec![
+                ("path", json!(f.path)),
+                ("overwrite", json!(f.overwrite)),
+                ("mode", json!(f.mode)),
+                ("user", owner(&f.user)),
+                ("group", owner(&f.group)),
+                (
+                    "contents",
+                    f.contents.as_ref().map_or(Value::Null, resource),
+                ),
+                ("append", f.append.iter().map(resource).collect()),
+            ])
+        })
+        .collect();
+    let links: Vec<Value> = c
+        .links
+        .iter()
+        .map(|l| {
+            object(vec![
+                ("path", json!(l.path)),
+                ("overwrite", json!(l.overwrite)),
+                ("target", json!(l.target)),
+                ("hard", json!(l.hard)),
+                ("user", owner(&l.user)),
+                ("group", owner(&l.group)),
+            ])
+        })
+        .collect();
+    let units: Vec<Value> = c
+        .units
+        .iter()
+        .map(|u| {
+            object(vec![
+                ("name", json!(u.name)),
+                ("enabled", json!(u.enabled)),
+                ("mask", json!(u.mask)),
+                ("contents", json!(u.contents)),
+                (
+                    "dropins",
+                    u.dropins
+                        .iter()
+                        .map(|d| {
+                            object(vec![
+                                ("name", json!(d.name)),
+                                ("contents", json!(d.contents)),
+                            ])
+                        })
+                        .collect(),
+                ),
+            ])
+        })
+        .collect();
+    let users: Vec<Value> = c
+        .users
+        .iter()
+        .map(|u| {
+            object(vec![
+                ("name", json!(u.name)),
+                ("shouldExist", json!(u.should_exist)),
+                ("uid", json!(u.uid)),
+                ("gecos", json!(u.gecos)),
+                ("homeDir", json!(u.home_dir)),
+                ("noCreateHome", json!(u.no_create_home)),
+                ("primaryGroup", json!(u.primary_group)),
+                ("groups", json!(u.groups)),
+                ("shell", json!(u.shell)),
+                ("system", json!(u.system)),
+                ("noUserGroup", json!(u.no_user_group)),
+                ("noLogInit", json!(u.no_log_init)),
+                (
+                    "passwordHash",
+                    json!(u.password_hash.as_ref().map(|hash| hash.expose())),
+                ),
+                ("sshAuthorizedKeys", json!(u.ssh_authorized_keys)),
+            ])
+        })
+        .collect();
+    let groups: Vec<Value> = c
+        .groups
+        .iter()
+        .map(|g| {
+            object(vec![
+                ("name", json!(g.name)),
+                ("shouldExist", json!(g.should_exist)),
+                ("gid", json!(g.gid)),
+                ("system", json!(g.system)),
+                (
+                    "passwordHash",
+                    json!(g.password_hash.as_ref().map(|hash| hash.expose())),
+                ),
+            ])
+        })
+        .collect();
+    let arguments = |list: &[pleach_customization::KernelArgument]| {
+        list.iter().map(|a| json!(a.value)).collect::<Vec<_>>()
+    };
     json!({
         "ignition": { "version": "3.3.0" },
         "storage": { "directories": directories, "files": files, "links": links },
@@ -69,16 +160,57 @@ fn emit(c: &Customization) -> String {
             "shouldExist": arguments(&c.kernel_arguments.should_exist),
             "shouldNotExist": arguments(&c.kernel_arguments.should_not_exist),
         },
-    }).to_string()
+    })
+    .to_string()
 }
 
 /// Text made of what documents are made of, so that it gets past the first character.
 fn fragments() -> impl Strategy<Value = String> {
     let words = [
-        "variant: fcos\n", "version: 1.5.0\n", "storage:\n", "  files:\n", "    - path: /etc/a\n", "      mode: 0644\n",
-        "      contents: {inline: x}\n", "systemd: {units: [", "{name: a.service, ", "enabled: true}", "]}", "\n", "{", "}", "[", "]",
-        ",", ": ", "- ", "&a ", "*a", "<<: ", "|\n", ">\n", "'", "\"", "\\u", "\\ud800", "!!int ", "!x ", "# c\n", "---\n", "...\n", "%YAML 1.2\n",
-        "\t", "{\"ignition\":{\"version\":\"3.5.0\"},", "\"storage\":{\"files\":[", "{\"path\":\"/a\",\"mode\":", "420", "1e9", "null", "?", "é", "\0",
+        "variant: fcos\n",
+        "version: 1.5.0\n",
+        "storage:\n",
+        "  files:\n",
+        "    - path: /etc/a\n",
+        "      mode: 0644\n",
+        "      contents: {inline: x}\n",
+        "systemd: {units: [",
+        "{name: a.service, ",
+        "enabled: true}",
+        "]}",
+        "\n",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ": ",
+        "- ",
+        "&a ",
+        "*a",
+        "<<: ",
+        "|\n",
+        ">\n",
+        "'",
+        "\"",
+        "\\u",
+        "\\ud800",
+        "!!int ",
+        "!x ",
+        "# c\n",
+        "---\n",
+        "...\n",
+        "%YAML 1.2\n",
+        "\t",
+        "{\"ignition\":{\"version\":\"3.5.0\"},",
+        "\"storage\":{\"files\":[",
+        "{\"path\":\"/a\",\"mode\":",
+        "420",
+        "1e9",
+        "null",
+        "?",
+        "é",
+        "\0",
     ];
     let word = prop_oneof![8 => prop::sample::select(words.to_vec()).prop_map(str::to_owned), 1 => ".{0,4}"];
     prop::collection::vec(word, 0..40).prop_map(|words| words.concat())
@@ -86,8 +218,15 @@ fn fragments() -> impl Strategy<Value = String> {
 
 fn path() -> impl Strategy<Value = String> {
     prop::collection::vec("[a-z.é ]{1,3}", 1..4)
-        .prop_map(|parts| parts.iter().map(|part| format!("/{part}")).collect::<String>())
-        .prop_filter("clean", |path| !path.split('/').any(|part| part == "." || part == ".."))
+        .prop_map(|parts| {
+            parts
+                .iter()
+                .map(|part| format!("/{part}"))
+                .collect::<String>()
+        })
+        .prop_filter("clean", |path| {
+            !path.split('/').any(|part| part == "." || part == "..")
+        })
 }
 
 /// Ignition documents; most are accepted.
@@ -97,13 +236,20 @@ fn document() -> impl Strategy<Value = String> {
         let source: String = data.iter().map(|byte| format!("%{byte:02X}")).collect();
         json!({ "path": format!("/etc{path}"), "mode": mode, "overwrite": overwrite, "contents": { "source": format!("data:,{source}") } })
     });
-    let link = (path(), "[a-z/.]{1,6}").prop_map(|(path, target)| json!({ "path": format!("/var{path}"), "target": target }));
-    let unit = ("[a-z]{1,3}", prop::option::of(any::<bool>())).prop_map(|(name, mask)| json!({ "name": format!("{name}.service"), "mask": mask }));
+    let link = (path(), "[a-z/.]{1,6}")
+        .prop_map(|(path, target)| json!({ "path": format!("/var{path}"), "target": target }));
+    let unit = ("[a-z]{1,3}", prop::option::of(any::<bool>()))
+        .prop_map(|(name, mask)| json!({ "name": format!("{name}.service"), "mask": mask }));
     let user = ("[a-z]{2,5}", prop::option::of(2000u32..3000), any::<bool>(), ".{0,5}").prop_map(|(name, uid, system, gecos)| {
         json!({ "name": format!("u{name}"), "uid": uid, "system": system, "gecos": gecos.replace([':', '\n', '\0'], "") })
     });
-    (prop::collection::vec(file, 0..4), prop::collection::vec(link, 0..3), prop::collection::vec(unit, 0..3), prop::collection::vec(user, 0..3)).prop_map(
-        |(files, links, units, users)| {
+    (
+        prop::collection::vec(file, 0..4),
+        prop::collection::vec(link, 0..3),
+        prop::collection::vec(unit, 0..3),
+        prop::collection::vec(user, 0..3),
+    )
+        .prop_map(|(files, links, units, users)| {
             json!({
                 "ignition": { "version": "3.3.0" },
                 "storage": { "files": files, "links": links },
@@ -111,8 +257,7 @@ fn document() -> impl Strategy<Value = String> {
                 "passwd": { "users": users },
             })
             .to_string()
-        },
-    )
+        })
 }
 
 proptest! {

@@ -5,8 +5,14 @@ use pleach_customization::{Format, Input, Owner, ParseOptions, parse};
 use crate::support::{accepted, butane, parse_text};
 
 fn contents(given: &str) -> Vec<u8> {
-    let c = accepted(&format!("storage: {{files: [{{path: /a, contents: {{{given}}}}}]}}"));
-    c.files[0].contents.clone().map(|contents| contents.data).unwrap_or_default()
+    let c = accepted(&format!(
+        "storage: {{files: [{{path: /a, contents: {{{given}}}}}]}}"
+    ));
+    c.files[0]
+        .contents
+        .clone()
+        .map(|contents| contents.data)
+        .unwrap_or_default()
 }
 
 #[test]
@@ -29,19 +35,43 @@ fn contents_are_decoded() {
     check(gzip, b"hello");
     // The checksum is that of the decompressed contents.
     let sum = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
-    check(&format!("{gzip}, verification: {{hash: sha256-{sum}}}"), b"hello");
-    check(&format!("inline: hello, verification: {{hash: sha256-{}}}", sum.to_uppercase()), b"hello");
+    check(
+        &format!("{gzip}, verification: {{hash: sha256-{sum}}}"),
+        b"hello",
+    );
+    check(
+        &format!(
+            "inline: hello, verification: {{hash: sha256-{}}}",
+            sum.to_uppercase()
+        ),
+        b"hello",
+    );
     let sum = "9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca72323c3d99ba5c11d7c7acc6e14b8c5da0c4663475c2e5c3adef46f73bcdec043";
-    check(&format!("inline: hello, verification: {{hash: sha512-{sum}}}"), b"hello");
+    check(
+        &format!("inline: hello, verification: {{hash: sha512-{sum}}}"),
+        b"hello",
+    );
 }
 
 #[test]
 fn a_gzip_bomb_is_refused() {
-    let text = butane("storage: {files: [{path: /a, contents: {source: 'data:;base64,H4sIAAAAAAACA8tIzcnJBwCGphA2BQAAAA==', compression: gzip}}]}");
-    let options = ParseOptions { max_contents: 4, ..ParseOptions::default() };
-    let input = Input { name: "t.bu", text: &text, format: Format::Butane };
+    let text = butane(
+        "storage: {files: [{path: /a, contents: {source: 'data:;base64,H4sIAAAAAAACA8tIzcnJBwCGphA2BQAAAA==', compression: gzip}}]}",
+    );
+    let options = ParseOptions {
+        max_contents: 4,
+        ..ParseOptions::default()
+    };
+    let input = Input {
+        name: "t.bu",
+        text: &text,
+        format: Format::Butane,
+    };
     let errors = parse(&input, &pleach_customization::NoLocalFiles, &options).unwrap_err();
-    assert_eq!(errors.to_string(), "t.bu:3:49: error: the contents are more than 4 bytes ($.storage.files.0.contents.source)");
+    assert_eq!(
+        errors.to_string(),
+        "t.bu:3:49: error: the contents are more than 4 bytes ($.storage.files.0.contents.source)"
+    );
 }
 
 #[test]
@@ -57,15 +87,32 @@ fn local_files_come_from_the_caller() {
 systemd: {units: [{name: a.service, contents_local: unit, dropins: [{name: x.conf, contents_local: unit}]}]}
 passwd: {users: [{name: a, ssh_authorized_keys: [first], ssh_authorized_keys_local: [keys]}]}",
     );
-    let input = Input { name: "t.bu", text: &text, format: Format::Butane };
-    let c = parse(&input, &files, &ParseOptions::default()).unwrap().customization;
+    let input = Input {
+        name: "t.bu",
+        text: &text,
+        format: Format::Butane,
+    };
+    let c = parse(&input, &files, &ParseOptions::default())
+        .unwrap()
+        .customization;
     assert_eq!(c.files[0].contents.as_ref().unwrap().data, b"A\xff");
     assert_eq!(c.files[0].append[0].data, b"[Install]\n");
     assert_eq!(c.units[0].contents.as_deref(), Some("[Install]\n"));
-    assert_eq!(c.units[0].dropins[0].contents.as_deref(), Some("[Install]\n"));
-    assert_eq!(c.users[0].ssh_authorized_keys, ["first", "ssh-ed25519 one", "ssh-ed25519 two"]);
-    let text = text.replace("dir/a", "other").replace("contents_local: unit,", "contents_local: dir/a,");
-    let input = Input { text: &text, ..input };
+    assert_eq!(
+        c.units[0].dropins[0].contents.as_deref(),
+        Some("[Install]\n")
+    );
+    assert_eq!(
+        c.users[0].ssh_authorized_keys,
+        ["first", "ssh-ed25519 one", "ssh-ed25519 two"]
+    );
+    let text = text
+        .replace("dir/a", "other")
+        .replace("contents_local: unit,", "contents_local: dir/a,");
+    let input = Input {
+        text: &text,
+        ..input
+    };
     let errors = parse(&input, &files, &ParseOptions::default()).unwrap_err();
     assert_eq!(
         errors.to_string(),
@@ -116,7 +163,9 @@ kernel_arguments: {should_exist: [quiet], should_not_exist: [rhgb]}
 #[test]
 fn json_strings() {
     let check = |json: &str, expect: &str| {
-        let text = format!(r#"{{"ignition":{{"version":"3.0.0"}},"passwd":{{"users":[{{"name":"a","gecos":{json}}}]}}}}"#);
+        let text = format!(
+            r#"{{"ignition":{{"version":"3.0.0"}},"passwd":{{"users":[{{"name":"a","gecos":{json}}}]}}}}"#
+        );
         let c = parse_text(&text, Format::Ignition).unwrap().customization;
         assert_eq!(c.users[0].gecos.as_deref(), Some(expect), "{json}");
     };
@@ -127,26 +176,53 @@ fn json_strings() {
 
 #[test]
 fn origins_point_at_the_item() {
-    let c = accepted("# é counts as one column\nstorage: {links: [{path: /é, target: b}, {path: /c, target: d}]}");
-    assert_eq!(c.links[1].origin.to_string(), "t.bu:4:42 ($.storage.links.1)");
+    let c = accepted(
+        "# é counts as one column\nstorage: {links: [{path: /é, target: b}, {path: /c, target: d}]}",
+    );
+    assert_eq!(
+        c.links[1].origin.to_string(),
+        "t.bu:4:42 ($.storage.links.1)"
+    );
     let json = "{\"ignition\":{\"version\":\"3.0.0\"},\n \"storage\":{\"links\":[{\"path\":\"/é\",\"target\":\"b\"},{\"path\":\"/c\",\"target\":\"d\"}]}}";
     let c = parse_text(json, Format::Ignition).unwrap().customization;
-    assert_eq!(c.links[1].origin.to_string(), "t.ign:2:49 ($.storage.links.1)");
+    assert_eq!(
+        c.links[1].origin.to_string(),
+        "t.ign:2:49 ($.storage.links.1)"
+    );
 }
 
 #[test]
 fn yaml_of_all_kinds() {
     let check = |body: &str, expect: &[&str]| {
         let c = accepted(body);
-        let keys: Vec<&str> = c.users[0].ssh_authorized_keys.iter().map(String::as_str).collect();
+        let keys: Vec<&str> = c.users[0]
+            .ssh_authorized_keys
+            .iter()
+            .map(String::as_str)
+            .collect();
         assert_eq!(keys, expect, "{body}");
     };
-    check("passwd:\n  users:\n  - name: a\n    ssh_authorized_keys:\n    - |\n      one line\n    - >-\n      two\n      words\n", &["one line", "two words"]);
-    check("passwd: {users: [{name: a, ssh_authorized_keys: &k [x]}, {name: b, ssh_authorized_keys: *k}]}", &["x"]);
-    check("passwd: {users: [{name: !!str a, ssh_authorized_keys: [!!str 1, \"\\u00e9\"]}]}", &["1", "é"]);
+    check(
+        "passwd:\n  users:\n  - name: a\n    ssh_authorized_keys:\n    - |\n      one line\n    - >-\n      two\n      words\n",
+        &["one line", "two words"],
+    );
+    check(
+        "passwd: {users: [{name: a, ssh_authorized_keys: &k [x]}, {name: b, ssh_authorized_keys: *k}]}",
+        &["x"],
+    );
+    check(
+        "passwd: {users: [{name: !!str a, ssh_authorized_keys: [!!str 1, \"\\u00e9\"]}]}",
+        &["1", "é"],
+    );
     let bom = format!("\u{feff}{}", butane("storage: {}"));
     assert!(parse_text(&bom, Format::Butane).is_ok());
-    assert!(parse_text(&format!("---\n{}...\n", butane("storage: {}\n")), Format::Butane).is_ok());
+    assert!(
+        parse_text(
+            &format!("---\n{}...\n", butane("storage: {}\n")),
+            Format::Butane
+        )
+        .is_ok()
+    );
 }
 
 #[test]
@@ -156,20 +232,46 @@ fn warnings() {
         let got: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
         assert_eq!(got.join("\n"), expect, "{body}");
     };
-    check("systemd: {units: [{name: a.service, enabled: true, mask: true}]}", "t.bu:3:46: warning: a masked unit cannot be started, so enabling it has no effect ($.systemd.units.0.enabled)");
-    check("systemd: {units: [{name: a.service, enabled: true, contents: '[Unit]'}]}", "t.bu:3:46: warning: unit 'a.service' is enabled, but has no [Install] section, so nothing will start it ($.systemd.units.0.enabled)");
-    check("systemd: {units: [{name: a.service, enabled: true, contents: '[Install]'}]}", "");
+    check(
+        "systemd: {units: [{name: a.service, enabled: true, mask: true}]}",
+        "t.bu:3:46: warning: a masked unit cannot be started, so enabling it has no effect ($.systemd.units.0.enabled)",
+    );
+    check(
+        "systemd: {units: [{name: a.service, enabled: true, contents: '[Unit]'}]}",
+        "t.bu:3:46: warning: unit 'a.service' is enabled, but has no [Install] section, so nothing will start it ($.systemd.units.0.enabled)",
+    );
+    check(
+        "systemd: {units: [{name: a.service, enabled: true, contents: '[Install]'}]}",
+        "",
+    );
     check("systemd: {units: [{name: a.service, enabled: true}]}", "");
 }
 
 #[test]
 fn secrets_are_not_shown() {
-    let c = accepted("passwd: {users: [{name: a, password_hash: $6$planted}], groups: [{name: g, password_hash: $6$planted}]}\nstorage: {files: [{path: /a, contents: {inline: $6$planted}}]}");
+    let c = accepted(
+        "passwd: {users: [{name: a, password_hash: $6$planted}], groups: [{name: g, password_hash: $6$planted}]}\nstorage: {files: [{path: /a, contents: {inline: $6$planted}}]}",
+    );
     let plan = crate::support::account_plan(&c);
-    let edited = pleach_customization::accounts::edit_account_files(&plan, &crate::support::base_accounts(), 1);
-    let shown = format!("{c:?} {plan:?} {edited:?} {:?}", crate::support::base_accounts());
+    let edited = pleach_customization::accounts::edit_account_files(
+        &plan,
+        &crate::support::base_accounts(),
+        1,
+    );
+    let shown = format!(
+        "{c:?} {plan:?} {edited:?} {:?}",
+        crate::support::base_accounts()
+    );
     assert!(!shown.contains("planted"), "{shown}");
-    assert!(String::from_utf8(edited.shadow.unwrap()).unwrap().contains("a:$6$planted:"));
-    let errors = parse_text(&butane("passwd: {users: [{name: a, password_hash: \"$6$planted:x\"}]}"), Format::Butane).unwrap_err();
+    assert!(
+        String::from_utf8(edited.shadow.unwrap())
+            .unwrap()
+            .contains("a:$6$planted:")
+    );
+    let errors = parse_text(
+        &butane("passwd: {users: [{name: a, password_hash: \"$6$planted:x\"}]}"),
+        Format::Butane,
+    )
+    .unwrap_err();
     assert!(!errors.contains("planted"), "{errors}");
 }

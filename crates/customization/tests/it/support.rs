@@ -14,7 +14,11 @@ pub(crate) fn butane(body: &str) -> String {
 }
 
 pub(crate) fn parse_text(text: &str, format: Format) -> Result<Parsed, String> {
-    let name = if format == Format::Butane { "t.bu" } else { "t.ign" };
+    let name = if format == Format::Butane {
+        "t.bu"
+    } else {
+        "t.ign"
+    };
     let input = Input { name, text, format };
     parse(&input, &NoLocalFiles, &ParseOptions::default()).map_err(|errors| errors.to_string())
 }
@@ -40,9 +44,16 @@ impl Memory {
         tree.put("/", Kind::Directory, 0o755, (0, 0), "");
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let words: Vec<&str> = line.splitn(5, ' ').collect();
-            let mode = || words.get(2).map_or(0o755, |mode| u32::from_str_radix(mode, 8).unwrap());
+            let mode = || {
+                words
+                    .get(2)
+                    .map_or(0o755, |mode| u32::from_str_radix(mode, 8).unwrap())
+            };
             let owner = || {
-                let (uid, gid) = words.get(3).and_then(|owner| owner.split_once(':')).unwrap_or(("0", "0"));
+                let (uid, gid) = words
+                    .get(3)
+                    .and_then(|owner| owner.split_once(':'))
+                    .unwrap_or(("0", "0"));
                 (uid.parse().unwrap(), gid.parse().unwrap())
             };
             match words[0] {
@@ -61,10 +72,28 @@ impl Memory {
 
     fn put(&mut self, path: &str, kind: Kind, mode: u32, (uid, gid): (u32, u32), text: &str) {
         for (slash, _) in path.match_indices('/').skip(1) {
-            let dir = Node { kind: Kind::Directory, mode: 0o755, uid: 0, gid: 0 };
-            self.nodes.entry(path[..slash].into()).or_insert((dir, Vec::new()));
+            let dir = Node {
+                kind: Kind::Directory,
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+            };
+            self.nodes
+                .entry(path[..slash].into())
+                .or_insert((dir, Vec::new()));
         }
-        self.nodes.insert(path.into(), (Node { kind, mode, uid, gid }, text.into()));
+        self.nodes.insert(
+            path.into(),
+            (
+                Node {
+                    kind,
+                    mode,
+                    uid,
+                    gid,
+                },
+                text.into(),
+            ),
+        );
     }
 }
 
@@ -83,13 +112,21 @@ impl BaseView for Memory {
         if below != b"/" {
             below.push(b'/');
         }
-        let rest = self.nodes.keys().filter_map(|path| path.strip_prefix(&below[..]));
-        rest.filter(|rest| !rest.is_empty() && !rest.contains(&b'/')).map(<[u8]>::to_vec).collect()
+        let rest = self
+            .nodes
+            .keys()
+            .filter_map(|path| path.strip_prefix(&below[..]));
+        rest.filter(|rest| !rest.is_empty() && !rest.contains(&b'/'))
+            .map(<[u8]>::to_vec)
+            .collect()
     }
 }
 
 pub(crate) fn fixture(name: &str) -> Vec<u8> {
-    let path = format!("{}/tests/fixtures/accounts/{name}", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/tests/fixtures/accounts/{name}",
+        env!("CARGO_MANIFEST_DIR")
+    );
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -108,7 +145,8 @@ pub(crate) fn base_accounts() -> BaseAccounts {
 
 #[track_caller]
 pub(crate) fn account_plan(c: &Customization) -> AccountPlan {
-    accounts::plan(&c.users, &c.groups, &base_accounts()).unwrap_or_else(|errors| panic!("{errors}"))
+    accounts::plan(&c.users, &c.groups, &base_accounts())
+        .unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 /// The changes that a document makes to a tree, one a line, or the errors.
@@ -117,20 +155,31 @@ pub(crate) fn lowered(body: &str, tree: &str, options: &LowerOptions) -> String 
     let c = accepted(body);
     match lower(&c, &account_plan(&c), &Memory::new(tree), options) {
         Err(errors) => errors.to_string() + "\n",
-        Ok(changes) => changes.iter().map(|change| line(&change.path, &change.action) + "\n").collect(),
+        Ok(changes) => changes
+            .iter()
+            .map(|change| line(&change.path, &change.action) + "\n")
+            .collect(),
     }
 }
 
 fn line(path: &[u8], action: &Action) -> String {
     let path = String::from_utf8_lossy(path);
     match action {
-        Action::Write { contents, mode, uid, gid } => {
+        Action::Write {
+            contents,
+            mode,
+            uid,
+            gid,
+        } => {
             let text = String::from_utf8_lossy(contents).replace('\n', "\\n");
             format!("write {path} {mode:04o} {uid}:{gid} {text}")
         }
         Action::Mkdir { mode, uid, gid } => format!("mkdir {path} {mode:04o} {uid}:{gid}"),
         Action::Symlink { target, uid, gid } => {
-            format!("link {path} -> {} {uid}:{gid}", String::from_utf8_lossy(target))
+            format!(
+                "link {path} -> {} {uid}:{gid}",
+                String::from_utf8_lossy(target)
+            )
         }
         Action::HardLink { target } => format!("hard {path} = {}", String::from_utf8_lossy(target)),
         Action::SetMeta { mode, uid, gid } => format!("meta {path} {mode:04o} {uid}:{gid}"),
