@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cap_std::fs::Dir;
+use tokio::sync::oneshot;
 
 use crate::job::{Job, blocking};
 use crate::store::Store;
@@ -98,19 +99,19 @@ pub async fn fetch(
     }
     // Before anything is touched; Session::open does it again against what skopeo can do.
     options.policy.is_strict(reference.transport())?;
+    let (released, all_released) = oneshot::channel();
     let work = async {
-        let store = open_store(store, options, &progress).await?;
-        Job {
+        let store = open_store(store, options, &progress, released).await?;
+        let job = Job {
             reference,
             image: &image,
             options,
             progress: &progress,
             store,
-        }
-        .run()
-        .await
+        };
+        job.run().await
     };
-    match options.deadline {
+    let result = match options.deadline {
         None => work.await,
         Some(deadline) => tokio::time::timeout(deadline, work)
             .await
@@ -120,18 +121,23 @@ pub async fn fetch(
                     deadline,
                 })
             }),
-    }
+    };
+    // Tasks that were writing to a file when something failed elsewhere have to notice it first.
+    let _ = all_released.await;
+    result
 }
 
 async fn open_store(
     root: &Dir,
     options: &FetchOptions,
     progress: &(impl Fn(Event) + Sync),
+    released: oneshot::Sender<()>,
 ) -> Result<Arc<Store>, Error> {
     let max_index = options.limits.manifest_bytes;
     let mut told = false;
+    let mut released = Some(released);
     let store = loop {
-        if let Some(store) = Store::try_open(root, max_index)? {
+        if let Some(store) = Store::try_open(root, max_index, &mut released)? {
             break Arc::new(store);
         }
         if !options.wait_for_lock {

@@ -4,11 +4,9 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
 use crate::check::{Present, Right, Want, WantLayer};
@@ -205,32 +203,30 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
     ) -> Result<(), Error> {
         let wanted = self.wanted(source, diff_ids, known)?;
         self.check_space(&wanted).await?;
-        let failing = AtomicBool::new(false);
-        // Collected first: the futures borrow, and a stream of closures that borrow is not Send.
-        let transfers: Vec<_> = wanted
-            .iter()
-            .map(|want| self.ensure(session, want))
-            .collect();
-        let mut running = std::pin::pin!(
-            stream::iter(transfers)
-                // Those that run may end well; nothing new begins while the source fails.
-                .take_while(|_| future::ready(!failing.load(Ordering::Relaxed)))
-                .buffer_unordered(self.options.concurrent_blobs.max(1))
-        );
+        let mut waiting = wanted.iter();
+        let mut running = FuturesUnordered::new();
         let mut first = Ok(());
-        while let Some(ended) = running.next().await {
+        loop {
+            // Those that run may end well; nothing new begins while the source fails.
+            while first.is_ok()
+                && running.len() < self.options.concurrent_blobs.max(1)
+                && let Some(want) = waiting.next()
+            {
+                running.push(self.ensure(session, want));
+            }
+            let Some(ended) = running.next().await else {
+                return first;
+            };
             match ended {
                 Ok((digest, got)) => {
                     known.blobs.insert(digest, got);
                 }
                 Err(error) if error.is_transient() && !matches!(error, Error::Stalled { .. }) => {
-                    failing.store(true, Ordering::Relaxed);
                     first = first.and(Err(error));
                 }
                 Err(error) => return Err(error),
             }
         }
-        first
     }
 
     /// The layers that are not known to be there, the largest first, each once.
@@ -340,10 +336,11 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
         let sent = session.blob(digest, size, to, received).await;
         // The sender is gone now, so this ends.
         let (partial, found) = joined(receiving.await)?;
-        // A cut connection explains missing bytes better than their digest does; for everything
-        // else our own check speaks first, and skopeo's word can only add to it.
         match sent {
-            Err(error) if error.is_transient() => return Err(error),
+            // A cut connection explains missing bytes better than their digest does, and where
+            // nothing came, skopeo's word is all there is. For everything else our own check speaks
+            // first, and skopeo can only add to it.
+            Err(error) if error.is_transient() || found.size == 0 => return Err(error),
             sent => want.check_blob(&found).and(sent)?,
         }
         let right = want.check_layer(&found)?;

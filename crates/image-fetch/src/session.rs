@@ -258,11 +258,20 @@ struct Leash {
 impl Leash {
     async fn spawn(config: ImageProxyConfig) -> proxy::Result<(ImageProxy, Self)> {
         let runtime = tokio::runtime::Handle::current();
-        let (started, start) = oneshot::channel();
+        let (mut started, start) = oneshot::channel();
         let (end, until_end) = std::sync::mpsc::channel::<()>();
         let keep = move || {
-            let _ = started.send(runtime.block_on(ImageProxy::new_with_config(config)));
-            let _ = until_end.recv();
+            let starting = async {
+                // A program that never answers must not hold this thread when nobody waits.
+                tokio::select! {
+                    proxy = ImageProxy::new_with_config(config) => Some(proxy),
+                    () = started.closed() => None,
+                }
+            };
+            if let Some(proxy) = runtime.block_on(starting) {
+                let _ = started.send(proxy);
+                let _ = until_end.recv();
+            }
         };
         std::thread::Builder::new()
             .name("skopeo".into())

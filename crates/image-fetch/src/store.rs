@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cap_std::fs::{Dir, File};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use crate::manifest::Descriptor;
 use crate::{Digest, Error, index};
@@ -29,6 +30,8 @@ pub(crate) struct Store {
     temporary: Dir,
     next: AtomicU64,
     max_index: u64,
+    /// Dropped with the rest: whoever listens learns that the lock is free.
+    _released: oneshot::Sender<()>,
     // flock(2) belongs to the open file: it ends when this is closed, by SIGKILL too.
     _lock: OwnedFd,
 }
@@ -115,7 +118,14 @@ fn read_file(parent: &Dir, name: &str, max: u64) -> io::Result<Option<Vec<u8>>> 
 
 impl Store {
     /// Opens the layout in `root` and takes its lock; `None` while somebody else has it.
-    pub(crate) fn try_open(root: &Dir, max_index: u64) -> Result<Option<Self>, Error> {
+    ///
+    /// `released` is used up only when the lock was free. It ends when the lock is given back,
+    /// which is when the last task has let go of the store.
+    pub(crate) fn try_open(
+        root: &Dir,
+        max_index: u64,
+        released: &mut Option<oneshot::Sender<()>>,
+    ) -> Result<Option<Self>, Error> {
         // Opened anew: the caller's descriptor may be O_PATH, which cannot be made durable.
         let root = open_dir(root, ".").map_err(failed("open", "."))?;
         let work = ensure_dir(&root, WORK).map_err(failed("open", WORK))?;
@@ -138,6 +148,7 @@ impl Store {
             root,
             next: AtomicU64::new(0),
             max_index,
+            _released: released.take().unwrap_or_else(|| oneshot::channel().0),
             _lock: lock,
         };
         Ok(Some(store))
