@@ -1,0 +1,249 @@
+//! getent: passwd(5), group(5), shadow(5).
+
+use pleach_fs_tree::{Digest, escape};
+
+use crate::model::{Group, LastChange, Password, Shadow, User};
+
+/// A line that is none, for the reason why a section could not be had.
+pub(crate) type Bad = String;
+
+fn fields<const N: usize>(line: &[u8], what: &str) -> Result<[String; N], Bad> {
+    let fields: Vec<String> = line.split(|&b| b == b':').map(escape).collect();
+    let count = fields.len();
+    fields
+        .try_into()
+        // Not the line: it may hold a hash.
+        .map_err(|_| format!("{what}: a line of {count} fields, {N} expected"))
+}
+
+fn number<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, Bad> {
+    text.parse()
+        .map_err(|_| format!("{what}: {text:?} is not a number"))
+}
+
+fn table<T>(
+    text: &[u8],
+    read: impl Fn(&[u8]) -> Result<(String, T), Bad>,
+) -> Result<Vec<(String, T)>, Bad> {
+    text.split(|&b| b == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(read)
+        .collect()
+}
+
+/// `getent passwd`.
+pub(crate) fn passwd(text: &[u8]) -> Result<Vec<(String, User)>, Bad> {
+    table(text, |line| {
+        let [name, secret, uid, gid, gecos, home, shell] = fields(line, "passwd")?;
+        let user = User {
+            password: password(&secret),
+            uid: number(&uid, "passwd")?,
+            gid: number(&gid, "passwd")?,
+            gecos,
+            home,
+            shell,
+        };
+        Ok((name, user))
+    })
+}
+
+/// `getent group`.
+pub(crate) fn group(text: &[u8]) -> Result<Vec<(String, Group)>, Bad> {
+    table(text, |line| {
+        let [name, secret, gid, members] = fields(line, "group")?;
+        let group = Group {
+            password: password(&secret),
+            gid: number(&gid, "group")?,
+            members: members
+                .split(',')
+                .filter(|m| !m.is_empty())
+                .map(Into::into)
+                .collect(),
+        };
+        Ok((name, group))
+    })
+}
+
+/// `getent shadow`.
+pub(crate) fn shadow(text: &[u8]) -> Result<Vec<(String, Shadow)>, Bad> {
+    table(text, |line| {
+        let [
+            name,
+            secret,
+            last,
+            minimum,
+            maximum,
+            warning,
+            inactive,
+            expires,
+            _reserved,
+        ] = fields(line, "shadow")?;
+        let optional = |text: &str| match text {
+            "" => Ok(None),
+            text => number(text, "shadow").map(Some),
+        };
+        let shadow = Shadow {
+            password: password(&secret),
+            last_change: match last.as_str() {
+                "" => LastChange::Never,
+                "0" => LastChange::Forced,
+                day => LastChange::Day(number(day, "shadow")?),
+            },
+            minimum: optional(&minimum)?,
+            maximum: optional(&maximum)?,
+            warning: optional(&warning)?,
+            inactive: optional(&inactive)?,
+            expires: optional(&expires)?,
+        };
+        Ok((name, shadow))
+    })
+}
+
+/// What a password field means. A field too short to be the result of crypt(3) matches nothing.
+pub(crate) fn password(field: &str) -> Password {
+    const SHORTEST_HASH: usize = 13; // crypt(5): descrypt, the oldest method
+    let hash = field.trim_start_matches('!');
+    match field {
+        "" => Password::None,
+        "x" => Password::Shadowed,
+        _ if hash.len() < SHORTEST_HASH || hash.starts_with('*') => {
+            Password::Unusable(field.to_owned())
+        }
+        _ => {
+            let digest = Digest::of(hash.as_bytes()).to_string();
+            let method = match hash.strip_prefix('$').and_then(|rest| rest.split_once('$')) {
+                Some((method, _)) => format!("${method}$"),
+                None => String::new(),
+            };
+            if hash.len() == field.len() {
+                Password::Set { digest, method }
+            } else {
+                Password::Locked { digest, method }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn password_fields() {
+        let hash = "$y$j9T$abcdefgh$ijklmnopqrstuvwxyz";
+        let digest = Digest::of(hash.as_bytes()).to_string();
+        let method = || "$y$".to_owned();
+        let unusable = |field: &str| Password::Unusable(field.to_owned());
+        let des = Digest::of(b"abJnggxhB/yWI").to_string();
+        for (field, expect) in [
+            ("", Password::None),
+            ("x", Password::Shadowed),
+            ("*", unusable("*")),
+            ("!", unusable("!")),
+            ("!!", unusable("!!")),
+            ("!*", unusable("!*")),
+            ("*LK*", unusable("*LK*")),
+            (
+                "*a-long-word-behind-a-star",
+                unusable("*a-long-word-behind-a-star"),
+            ),
+            (
+                hash,
+                Password::Set {
+                    digest: digest.clone(),
+                    method: method(),
+                },
+            ),
+            (
+                &format!("!{hash}"),
+                Password::Locked {
+                    digest: digest.clone(),
+                    method: method(),
+                },
+            ),
+            (
+                &format!("!!{hash}"),
+                Password::Locked {
+                    digest,
+                    method: method(),
+                },
+            ),
+            (
+                "abJnggxhB/yWI",
+                Password::Set {
+                    digest: des,
+                    method: String::new(),
+                },
+            ),
+        ] {
+            assert_eq!(password(field), expect, "{field}");
+        }
+    }
+
+    #[test]
+    fn passwd_lines() {
+        let users = passwd(b"alice:x:1001:1002:A, \xff:/home/alice:/bin/sh\n").expect("a line");
+        let [(name, user)] = &users[..] else {
+            panic!("{users:?}")
+        };
+        assert_eq!((name.as_str(), user.uid, user.gid), ("alice", 1001, 1002));
+        assert_eq!(
+            (user.gecos.as_str(), user.shell.as_str()),
+            ("A, \\xff", "/bin/sh")
+        );
+        assert_eq!(
+            passwd(b"a:b\n"),
+            Err("passwd: a line of 2 fields, 7 expected".into())
+        );
+        assert_eq!(
+            passwd(b"a:x:-1:0::/:\n"),
+            Err("passwd: \"-1\" is not a number".into())
+        );
+        assert_eq!(passwd(b""), Ok(vec![]));
+    }
+
+    #[test]
+    fn group_lines() {
+        let groups = group(b"wheel:x:10:bob,alice\nempty:!:11:\n").expect("lines");
+        let members: Vec<&String> = groups[0].1.members.iter().collect();
+        assert_eq!(
+            members,
+            ["alice", "bob"],
+            "who is in it matters, not in which order"
+        );
+        assert_eq!(groups[1].1.members.len(), 0);
+        assert_eq!(groups[1].1.password, Password::Unusable("!".into()));
+    }
+
+    #[test]
+    fn shadow_lines() {
+        let check = |line: &str, change: LastChange, numbers: [Option<u64>; 5]| {
+            let entries = shadow(line.as_bytes()).expect(line);
+            let [(_, entry)] = &entries[..] else {
+                panic!("{entries:?}")
+            };
+            let found = [
+                entry.minimum,
+                entry.maximum,
+                entry.warning,
+                entry.inactive,
+                entry.expires,
+            ];
+            assert_eq!((entry.last_change, found), (change, numbers), "{line}");
+        };
+        let some = Some::<u64>;
+        check(
+            "a:*:19000:0:99999:7:::",
+            LastChange::Day(19_000),
+            [some(0), some(99_999), some(7), None, None],
+        );
+        check(
+            "a:!:0::::3:20000:",
+            LastChange::Forced,
+            [None, None, None, some(3), some(20_000)],
+        );
+        check("a::::::::", LastChange::Never, [None; 5]);
+        let error = shadow(b"a:$y$secret:1\n").expect_err("too short");
+        assert!(!error.contains("secret"), "{error}");
+    }
+}

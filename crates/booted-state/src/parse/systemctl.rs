@@ -1,0 +1,216 @@
+//! systemctl.
+//!
+//! Names of units are left as systemd prints them: they have an escaping of their own.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Job, LoadedUnit, Unit};
+use crate::parse::some;
+
+/// The properties that [`show`] reads, for `--property`.
+pub(crate) const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,UnitFileState,Result,\
+    FragmentPath,SourcePath,DropInPaths,ConditionResult,ConditionTimestampMonotonic,\
+    ExecMainStatus,NRestarts";
+
+fn blocks(text: &str) -> impl Iterator<Item = BTreeMap<&str, &str>> {
+    text.split("\n\n")
+        .map(|block| {
+            block
+                .lines()
+                .filter_map(|line| line.split_once('='))
+                .collect()
+        })
+        .filter(|block: &BTreeMap<_, _>| !block.is_empty())
+}
+
+/// `systemctl show --property=… '*'`: units by name.
+pub(crate) fn show(text: &str) -> BTreeMap<String, LoadedUnit> {
+    let unit = |block: BTreeMap<&str, &str>| {
+        let get = |name: &str| block.get(name).copied().unwrap_or_default();
+        let checked = !matches!(get("ConditionTimestampMonotonic"), "" | "0");
+        let unit = LoadedUnit {
+            load_state: get("LoadState").to_owned(),
+            active_state: get("ActiveState").to_owned(),
+            sub_state: get("SubState").to_owned(),
+            unit_file_state: some(get("UnitFileState")),
+            result: some(get("Result")),
+            fragment_path: some(get("FragmentPath")),
+            source_path: some(get("SourcePath")),
+            drop_in_paths: get("DropInPaths")
+                .split_whitespace()
+                .map(Into::into)
+                .collect(),
+            condition_result: some(get("ConditionResult")).filter(|_| checked),
+            exec_main_status: get("ExecMainStatus").parse().ok(),
+            restarts: get("NRestarts").parse().ok(),
+        };
+        Some((some(get("Id"))?, unit))
+    };
+    blocks(text).filter_map(unit).collect()
+}
+
+/// `systemctl list-unit-files --no-legend`: name, state, preset. Newer versions mark the state of a
+/// unit whose presets differ, older ones print no third column.
+pub(crate) fn list_unit_files(text: &str) -> BTreeMap<String, Unit> {
+    let row = |line: &str| {
+        let mut words = line.split_whitespace();
+        let name = words.next()?.to_owned();
+        let enablement = Some(words.next()?.to_owned());
+        let preset = words.next().filter(|word| *word != "-").map(Into::into);
+        let unit = Unit {
+            enablement,
+            preset,
+            loaded: None,
+        };
+        Some((name, unit))
+    };
+    text.lines().filter_map(row).collect()
+}
+
+/// `systemctl list-jobs --no-legend`: number, unit, type, state.
+pub(crate) fn list_jobs(text: &str) -> Vec<(String, Job)> {
+    let row = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [number, unit, job_type, state, ..] = words[..] else {
+            return None;
+        };
+        number.parse::<u32>().ok()?;
+        let job = Job {
+            job_type: job_type.to_owned(),
+            state: state.to_owned(),
+        };
+        Some((unit.to_owned(), job))
+    };
+    text.lines().filter_map(row).collect()
+}
+
+/// Properties of the manager: those that say how it is configured, and the monotonic time stamps of
+/// the boot, in microseconds.
+pub(crate) fn manager(text: &str) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    let (mut settings, mut times) = (BTreeMap::new(), BTreeMap::new());
+    for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
+        let entry = (name.to_owned(), value.to_owned());
+        if name.ends_with("TimestampMonotonic") {
+            times.extend([entry]);
+        } else if !name.ends_with("Timestamp") && !COUNTERS.contains(&name) {
+            settings.extend([entry]);
+        }
+    }
+    (settings, times)
+}
+
+/// Properties of the manager that count, or that another section has.
+const COUNTERS: &[&str] = &[
+    "NFailedJobs",
+    "NFailedUnits",
+    "NInstalledJobs",
+    "NJobs",
+    "NNames",
+    "Progress",
+    "SystemState",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn show_reads_one_unit_a_block() {
+        let units = show(
+            "Result=success\nExecMainStatus=1\nNRestarts=2\nId=ssh.service\nLoadState=loaded\n\
+             ActiveState=active\nSubState=running\nFragmentPath=/usr/lib/systemd/system/ssh.service\n\
+             DropInPaths=/etc/systemd/system/ssh.service.d/a.conf /run/b.conf\nUnitFileState=enabled\n\
+             ConditionResult=yes\nConditionTimestampMonotonic=7\nSourcePath=\n\n\
+             Id=dev-vda.device\nLoadState=loaded\nActiveState=active\nSubState=plugged\n\
+             ConditionResult=no\nConditionTimestampMonotonic=0\n\n\
+             Id=home.mount\nLoadState=masked\nConditionResult=no\nConditionTimestampMonotonic=9\n",
+        );
+        let names: Vec<&String> = units.keys().collect();
+        assert_eq!(names, ["dev-vda.device", "home.mount", "ssh.service"]);
+        let ssh = &units["ssh.service"];
+        assert_eq!((ssh.exec_main_status, ssh.restarts), (Some(1), Some(2)));
+        assert_eq!(
+            ssh.drop_in_paths,
+            ["/etc/systemd/system/ssh.service.d/a.conf", "/run/b.conf"]
+        );
+        assert_eq!(ssh.condition_result.as_deref(), Some("yes"));
+        assert_eq!(ssh.source_path, None);
+        let device = &units["dev-vda.device"];
+        assert_eq!((&device.result, &device.condition_result), (&None, &None));
+        assert_eq!(units["home.mount"].load_state, "masked");
+        assert_eq!(units["home.mount"].condition_result.as_deref(), Some("no"));
+        assert_eq!(show("").len(), 0);
+        assert_eq!(show("\n\nExecMainStatus=1\n\n").len(), 0, "no Id, no unit");
+    }
+
+    #[test]
+    fn list_unit_files_in_old_and_new_form() {
+        let check = |line: &str, name: &str, enablement: &str, preset: Option<&str>| {
+            let files = list_unit_files(line);
+            let unit = files
+                .get(name)
+                .unwrap_or_else(|| panic!("{line}: {files:?}"));
+            let found = (unit.enablement.as_deref(), unit.preset.as_deref());
+            assert_eq!(found, (Some(enablement), preset), "{line}");
+        };
+        check(
+            "a.service enabled enabled",
+            "a.service",
+            "enabled",
+            Some("enabled"),
+        );
+        check(
+            "a.service  masked  disabled\n",
+            "a.service",
+            "masked",
+            Some("disabled"),
+        );
+        check(
+            "proc-x.automount static -",
+            "proc-x.automount",
+            "static",
+            None,
+        );
+        check("a@.service  indirect", "a@.service", "indirect", None);
+        check(
+            "dev-a\\x2db.swap generated -",
+            "dev-a\\x2db.swap",
+            "generated",
+            None,
+        );
+        assert_eq!(list_unit_files("\n").len(), 0);
+    }
+
+    #[test]
+    fn list_jobs_has_four_columns() {
+        let jobs = list_jobs("  12 a.service  start  running\n 3 b.target start waiting\n");
+        let shown: Vec<_> = jobs
+            .iter()
+            .map(|(unit, job)| format!("{unit} {} {}", job.job_type, job.state))
+            .collect();
+        assert_eq!(shown, ["a.service start running", "b.target start waiting"]);
+        assert_eq!(list_jobs("No jobs running.\n"), []);
+    }
+
+    #[test]
+    fn manager_is_settings_and_times() {
+        let (settings, times) = manager(
+            "Version=257\nNNames=300\nUserspaceTimestamp=Thu 2026\nFinishTimestampMonotonic=9\n\
+             SystemState=running\nEnvironment=LANG=C.UTF-8 PATH=/usr/bin\nTainted=\n",
+        );
+        let expect = [
+            ("Environment", "LANG=C.UTF-8 PATH=/usr/bin"),
+            ("Tainted", ""),
+            ("Version", "257"),
+        ];
+        let found: Vec<_> = settings
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
+        assert_eq!(found, expect);
+        assert_eq!(
+            times.keys().collect::<Vec<_>>(),
+            ["FinishTimestampMonotonic"]
+        );
+    }
+}
