@@ -106,7 +106,7 @@ impl Writer<'_> {
         &self.directories[path.parent().unwrap_or(Path::new(""))]
     }
 
-    /// Where a directory goes. SELinux labels are still those of `/etc`, as they must be.
+    /// Where a directory goes.
     fn tree_of(&self, path: &Path, name: &str) -> Result<ostree::MutableTree> {
         let parent = self.parent_of(path);
         match self.move_etc && path == Path::new("etc") {
@@ -152,7 +152,8 @@ impl Writer<'_> {
             return Ok(checksum.clone());
         }
         let checksum = self.file(parent, path, stat)?;
-        if stat.st_nlink > 1 {
+        // With a policy, another name can have another label, and so another object.
+        if stat.st_nlink > 1 && self.policy.is_none() {
             self.linked.insert(key, checksum.clone());
         }
         Ok(checksum)
@@ -235,11 +236,7 @@ impl Writer<'_> {
         let mut all = xattr::read(parent, path)?;
         if let Some(policy) = &self.policy {
             let label = policy
-                .label(
-                    &Path::new("/").join(path).display().to_string(),
-                    stat.st_mode,
-                    Cancellable::NONE,
-                )
+                .label(&label_path(path), stat.st_mode, Cancellable::NONE)
                 .map_err(failed("compute SELinux label"))?;
             if let Some(label) = label {
                 let value = [label.as_bytes(), b"\0"].concat();
@@ -258,6 +255,16 @@ impl Writer<'_> {
         }
         Ok(stored.to_variant())
     }
+}
+
+/// Where the policy looks a path up: `/usr/etc` holds what will be `/etc`.
+fn label_path(path: &Path) -> String {
+    let place = match path.strip_prefix("usr/etc") {
+        Ok(rest) => Path::new("etc").join(rest),
+        Err(_) => path.to_owned(),
+    };
+    // Names were checked to be UTF-8; joining nothing leaves a slash.
+    format!("/{}", place.to_string_lossy().trim_end_matches('/'))
 }
 
 /// ostree's directory objects hold names as UTF-8, and on checkout `.ostree-wh.NAME` turns into an

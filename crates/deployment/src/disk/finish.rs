@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use cap_std::fs::{Dir, File};
-use rustix::fs::IFlags;
 
 use super::tool::{IMAGE, Tool, quote};
 use super::{DiskOptions, Usage, read};
@@ -42,7 +41,7 @@ pub(super) fn settle(
         let path = quote(&Path::new("/").join(path))?;
         line(&mut script, format_args!("sif {path} mtime @{time}"));
     }
-    for path in immutable(sysroot)? {
+    for path in deployments(sysroot)? {
         let path = quote(&Path::new("/").join(path))?;
         line(&mut script, format_args!("sif {path} flags {IMMUTABLE:#x}"));
     }
@@ -57,19 +56,12 @@ fn line(script: &mut String, command: std::fmt::Arguments<'_>) {
     let _ = writeln!(script, "{command}");
 }
 
-/// The roots of deployments that carry the flag.
-fn immutable(sysroot: &Dir) -> Result<Vec<PathBuf>> {
-    const DEPLOY: &str = "ostree/deploy";
+/// Roots of deployments. libostree gives each the flag; mkfs drops it, and who made the sysroot without
+/// privilege never had it.
+fn deployments(sysroot: &Dir) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for stateroot in directories(sysroot, Path::new(DEPLOY))? {
-        for path in directories(sysroot, &stateroot.join("deploy"))? {
-            let dir = open_dir(sysroot, &path)?;
-            // Filesystems without flags answer with an error, and have none to keep.
-            let flags = rustix::fs::ioctl_getflags(&dir).unwrap_or(IFlags::empty());
-            if flags.contains(IFlags::IMMUTABLE) {
-                found.push(path);
-            }
-        }
+    for stateroot in directories(sysroot, Path::new("ostree/deploy"))? {
+        found.extend(directories(sysroot, &stateroot.join("deploy"))?);
     }
     found.sort();
     Ok(found)

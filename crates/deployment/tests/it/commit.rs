@@ -184,6 +184,81 @@ fn the_same_tree_has_the_same_checksum() {
     );
 }
 
+/// Labels are those of the final paths (`/etc`, not `/usr/etc`), and what the `ostree` program gives.
+#[test]
+fn labels_come_from_the_policy_of_the_tree() {
+    if !can_run(&["ostree"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let sysroot = scratch.sysroot("sysroot");
+    let tree = scratch.tree("tree");
+    let path = scratch.path("tree");
+    let policy = "/.* system_u:object_r:default_t:s0\n\
+                  /etc(/.*)? system_u:object_r:etc_t:s0\n\
+                  /usr/bin/su -- system_u:object_r:su_exec_t:s0\n";
+    let own = (0, 0);
+    let contexts = "etc/selinux/small/contexts/files/file_contexts";
+    write(&path, contexts, policy.as_bytes(), 0o644, own);
+    write(
+        &path,
+        "etc/selinux/small/policy/policy.33",
+        b"x",
+        0o644,
+        own,
+    );
+    write(
+        &path,
+        "etc/selinux/config",
+        b"SELINUX=enforcing\nSELINUXTYPE=small\n",
+        0o644,
+        own,
+    );
+    set_xattr(
+        &path.join("usr/bin/su"),
+        "security.selinux",
+        b"of another machine\0",
+    );
+    let first = commit(&sysroot, &tree);
+    let label = |name: &str| {
+        let list = ostree(&scratch.path("sysroot"), &["ls", "-d", "-X", REF, name]);
+        let at = list
+            .find("object_r:")
+            .unwrap_or_else(|| panic!("no label: {list}"));
+        list[at + 9..].split(':').next().unwrap().to_owned()
+    };
+    for (name, expect) in [
+        ("/", "default_t"),
+        ("/usr/bin/su", "su_exec_t"),
+        ("/usr/bin/su-again", "default_t"),
+        ("/usr/bin/wall", "default_t"),
+        ("/usr/etc", "etc_t"),
+        ("/usr/etc/hostname", "etc_t"),
+        ("/usr/etc/os-release", "etc_t"),
+    ] {
+        assert_eq!(label(name), expect, "{name}");
+    }
+    fs::rename(path.join("etc"), path.join("usr/etc")).unwrap();
+    let again = commit(&sysroot, &tree);
+    assert_eq!(
+        again.checksum, first.checksum,
+        "with /usr/etc in place of /etc"
+    );
+
+    let tree = format!("--tree=dir={}", path.display());
+    let policy = format!("--selinux-policy={}", path.display());
+    let arguments = ["commit", "-b", "cli", &tree, &policy, "-s", ""];
+    ostree(&scratch.path("sysroot"), &arguments);
+    let list = |r: &str| ostree(&scratch.path("sysroot"), &["ls", "-R", "-X", r]);
+    let (ours, theirs) = (list(REF), list("cli"));
+    // The program takes `/usr/etc` for a place of its own, and puts a directory's label behind its other
+    // attributes, where ours are sorted; all else is the same.
+    let exempt = |l: &str| l.contains(" /usr/etc") || l.starts_with('d') && l.contains("b'user.");
+    let pairs = ours.lines().zip(theirs.lines());
+    let differ: Vec<_> = pairs.filter(|(a, b)| a != b && !exempt(a)).collect();
+    assert!(differ.is_empty(), "{differ:#?}");
+}
+
 #[test]
 fn each_option_is_in_the_checksum() {
     if !can_run(&["ostree"]) {

@@ -149,6 +149,25 @@ fn the_same_sysroot_gives_the_same_bytes() {
     );
 }
 
+/// Two sysroots made from two copies of a tree, without privilege to set the immutable flag in one of them.
+#[test]
+fn the_same_tree_gives_the_same_bytes() {
+    if !can_run(&TOOLS) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let out = scratch.dir("out");
+    for name in ["a", "b"] {
+        let sysroot = scratch.sysroot(name);
+        let commit = commit(&sysroot, &scratch.tree(&format!("{name}-tree")));
+        let deployment = sysroot.deploy(&deploy_options(&commit, "x")).unwrap();
+        sysroot.set_mutable(&deployment, name == "b").unwrap();
+        write_image(&scratch.dir(name), (&out, Path::new(name)), &options()).unwrap();
+    }
+    let read = |name: &str| fs::read(scratch.path("out").join(name)).unwrap();
+    assert!(read("a") == read("b"), "images differ");
+}
+
 /// Times up to the timestamp are kept, later ones become it.
 #[test]
 fn times() {
