@@ -97,6 +97,7 @@ const EMERGENCIES: &[&str] = &[
     "Entering emergency mode",
     "Reached target emergency.target",
     "Reached target rescue.target",
+    "Failed to start initrd-switch-root.service",
     "Press Enter for maintenance",
     "Press Enter for emergency shell",
     "Give root password for maintenance",
@@ -231,6 +232,10 @@ mod tests {
         );
         check(
             "[   31.000001] systemd[1]: Reached target emergency.target - Emergency Mode.",
+            emergency,
+        );
+        check(
+            "[FAILED] Failed to start initrd-switch-root.service - Switch Root.",
             emergency,
         );
         check("Press Enter for maintenance", emergency);

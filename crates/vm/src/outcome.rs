@@ -168,6 +168,15 @@ pub enum Infrastructure {
         /// State of the host.
         diagnostics: Diagnostics,
     },
+    /// The guest's clock runs too fast, so that time limits in it ended early.
+    GuestClock {
+        /// What the guest took its uptime to be.
+        uptime: Duration,
+        /// Time since QEMU's start.
+        elapsed: Duration,
+        /// State of the host.
+        diagnostics: Diagnostics,
+    },
     /// The kernel never said a word.
     NoKernel {
         /// How long it was waited for.
@@ -252,6 +261,13 @@ fn judge(
                 let detail = format!("it stopped the machine: {detail}");
                 Outcome::Infrastructure(Infrastructure::Qemu {
                     detail,
+                    diagnostics,
+                })
+            }
+            Trouble::Clock { uptime, elapsed } => {
+                Outcome::Infrastructure(Infrastructure::GuestClock {
+                    uptime,
+                    elapsed,
                     diagnostics,
                 })
             }
@@ -383,6 +399,16 @@ impl fmt::Display for Infrastructure {
                     "the guest's kernel crashed under TCG: {line} [{diagnostics}]"
                 )
             }
+            Self::GuestClock {
+                uptime,
+                elapsed,
+                diagnostics,
+            } => write!(
+                f,
+                "the guest's clock says {} s after {} s [{diagnostics}]",
+                uptime.as_secs(),
+                elapsed.as_secs()
+            ),
             Self::NoKernel {
                 silent,
                 diagnostics,

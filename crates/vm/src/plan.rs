@@ -366,7 +366,7 @@ mod tests {
         -smbios type=11,value=io.systemd.credential.binary:site.key=c2VjcmV0
         -kernel kernel
         -initrd initrd
-        -append root=/dev/vda rw quiet console=ttyS0 loglevel=7 systemd.show_status=yes panic=-1 lsm=landlock,lockdown,yama,loadpin,safesetid,integrity,apparmor,selinux,smack,tomoyo,ipe tsc=reliable no_timer_check random.trust_cpu=on mitigations=off nokaslr init_on_alloc=0 audit=0 rcupdate.rcu_expedited=1 8250.nr_uarts=1 systemd.ssh_auto=no module_blacklist=powernow_k8 systemd.tty.term.console=dumb systemd.tty.term.ttyS0=dumb
+        -append root=/dev/vda rw quiet console=ttyS0 loglevel=7 systemd.show_status=yes panic=-1 lsm=landlock,lockdown,yama,loadpin,safesetid,integrity,apparmor,selinux,smack,tomoyo,ipe clocksource=acpi_pm tsc=reliable no_timer_check random.trust_cpu=on mitigations=off nokaslr init_on_alloc=0 audit=0 rcupdate.rcu_expedited=1 8250.nr_uarts=1 systemd.ssh_auto=no module_blacklist=powernow_k8 systemd.tty.term.console=dumb systemd.tty.term.ttyS0=dumb
         ");
         let names: Vec<_> = plan.files.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["payload.img", "fw_cfg-0"]);

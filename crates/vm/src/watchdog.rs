@@ -42,7 +42,7 @@ impl Limits {
             stall: Duration::from_secs(stall),
             deadline: Duration::from_secs(deadline),
             settle: Duration::from_secs(deadline * 2 / 3),
-            emergency_grace: Duration::from_secs(stall),
+            emergency_grace: Duration::from_secs(deadline / 15),
             crash_grace: Duration::from_secs(2),
             console_bytes: 64 << 20,
             result_bytes: 256 << 20,
@@ -50,6 +50,10 @@ impl Limits {
         }
     }
 }
+
+/// A guest's uptime is never more than the time since QEMU's start. One that is by half as much again, and
+/// this, has a clock on which no time limit in the guest means anything.
+const CLOCK_SLACK: Duration = Duration::from_secs(10);
 
 /// Why a guest is not waited for any longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +70,8 @@ pub(crate) enum Trouble {
     Deadline(Duration),
     /// QEMU has stopped the virtual CPUs: KVM gave up, or the host's disk is full.
     Stopped,
+    /// The guest's clock is ahead of the host's.
+    Clock { uptime: Duration, elapsed: Duration },
     /// Too much said.
     TooMuch { what: &'static str, limit: u64 },
 }
@@ -174,7 +180,7 @@ impl Watchdog {
         }
         self.console_bytes += heard.console.len() as u64;
         self.result_bytes += heard.result;
-        if let Some(trouble) = self.listen(heard) {
+        if let Some(trouble) = self.listen(now, heard) {
             self.note(now, trouble);
         }
         if let Some(trouble) = self.measure(now) {
@@ -187,6 +193,7 @@ impl Watchdog {
                 Trouble::Stalled(_)
                 | Trouble::Deadline(_)
                 | Trouble::Stopped
+                | Trouble::Clock { .. }
                 | Trouble::TooMuch { .. } => Duration::ZERO,
             };
             now.saturating_sub(*since) >= grace
@@ -198,7 +205,7 @@ impl Watchdog {
         self.trouble.get_or_insert((now, trouble));
     }
 
-    fn listen(&mut self, heard: Heard<'_>) -> Option<Trouble> {
+    fn listen(&mut self, now: Duration, heard: Heard<'_>) -> Option<Trouble> {
         let mut lines = self.console.push(heard.console);
         lines.push(self.console.partial());
         let first = lines
@@ -206,6 +213,13 @@ impl Watchdog {
             .find_map(|line| console::sign(&line).map(|sign| (sign, line)));
         for line in self.progress.push(heard.progress) {
             self.marks.push(Mark::parse(&line));
+        }
+        let uptime = self.marks.last().map_or(Duration::ZERO, |mark| mark.uptime);
+        if uptime > now * 3 / 2 + CLOCK_SLACK {
+            return Some(Trouble::Clock {
+                uptime,
+                elapsed: now,
+            });
         }
         for line in self.events.push(heard.events) {
             self.qmp.extend(Qmp::parse(&line));
@@ -366,17 +380,17 @@ mod tests {
             &[
                 (5, "You are in emergency mode.\n", "", 0),
                 (60, PANIC, "", 0),
-                (95, "", "", 0),
+                (65, "", "", 0),
             ],
-            "95 s: Emergency(\"You are in emergency mode.\") before the agent started",
+            "65 s: Emergency(\"You are in emergency mode.\") before the agent started",
         );
         check(
-            &[(5, "", "4 emergency\n", 0), (94, "x", "", 0)],
+            &[(5, "", "4 emergency\n", 0), (64, "x", "", 0)],
             "alive while the result was sent",
         );
         check(
-            &[(5, "", "4 emergency\n", 0), (95, "x", "", 0)],
-            "95 s: Emergency(\"the agent was started by emergency mode\") while the result was sent",
+            &[(5, "", "4 emergency\n", 0), (65, "x", "", 0)],
+            "65 s: Emergency(\"the agent was started by emergency mode\") while the result was sent",
         );
 
         check(
@@ -389,10 +403,20 @@ mod tests {
             "1 s: TooMuch { what: \"console bytes\", limit: 1000 } before the agent started",
         );
 
-        let story = "3 agent\n8 beat\n25 settled running\n26 command\n";
-        check(&[(1, "x", story, 0)], "alive while the command ran");
+        // A clock may be odd by a little, not by half.
         check(
-            &[(1, "x", story, 0), (2, "", "30 exit 0\n31 sent\n", 9)],
+            &[(40, "x", "69 agent\n", 0)],
+            "alive while the system settled",
+        );
+        check(
+            &[(40, "x", "71 agent\n", 0)],
+            "40 s: Clock { uptime: 71s, elapsed: 40s } while the system settled",
+        );
+
+        let story = "3 agent\n8 beat\n25 settled running\n26 command\n";
+        check(&[(30, "x", story, 0)], "alive while the command ran");
+        check(
+            &[(30, "x", story, 0), (31, "", "30 exit 0\n31 sent\n", 9)],
             "alive during shutdown",
         );
     }
