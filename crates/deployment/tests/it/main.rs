@@ -5,8 +5,7 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    clippy::print_stderr,
-    reason = "tests open ambient paths, read CI, and say what they skip"
+    reason = "tests open ambient paths, and read CI"
 )]
 
 mod boot_entry;

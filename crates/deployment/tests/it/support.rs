@@ -1,6 +1,7 @@
 //! A small bootable tree, a scratch directory that can be deleted, and running programs.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,10 +29,10 @@ pub(crate) fn can_run(tools: &[&str]) -> bool {
         "CI must run this test; {why}"
     );
     let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-    eprintln!(
-        "SKIP {} ({why}); {count} skipped so far",
-        std::thread::current().name().unwrap_or("?")
-    );
+    // Past libtest's capture, which would swallow it in a test that passes.
+    let name = std::thread::current().name().unwrap_or("?").to_owned();
+    let line = format!("SKIP {name} ({why}); {count} skipped so far\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
     false
 }
 
