@@ -193,20 +193,22 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// What the agent does in shell.
+#[cfg(test)]
+pub(crate) fn encode(exit_code: u8, archive: &[u8]) -> Vec<u8> {
+    let mut stream = [HEADER, archive].concat();
+    let record = format!("pleach-end exit={exit_code} bytes={} ", stream.len());
+    stream.extend_from_slice(record.as_bytes());
+    let digest = hex(&Sha256::digest(&stream));
+    stream.extend_from_slice(format!("sha256={digest}\n").as_bytes());
+    stream
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn encode(exit_code: u8, archive: &[u8]) -> Vec<u8> {
-        let mut stream = [HEADER, archive].concat();
-        let record = format!("pleach-end exit={exit_code} bytes={} ", stream.len());
-        stream.extend_from_slice(record.as_bytes());
-        let digest = hex(&Sha256::digest(&stream));
-        stream.extend_from_slice(format!("sha256={digest}\n").as_bytes());
-        stream
-    }
 
     #[test]
     fn damage_has_a_name() {

@@ -6,6 +6,7 @@ mod console;
 mod error;
 pub mod frame;
 mod host;
+mod judge;
 mod media;
 mod outcome;
 mod permits;

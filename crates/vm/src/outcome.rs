@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::frame::{self, FrameError};
-use crate::host::Accelerator;
+use crate::frame::FrameError;
 use crate::progress::{Event, Mark};
-use crate::watchdog::{Phase, Trouble};
+use crate::watchdog::Phase;
 
 /// A boot with its retry.
 #[derive(Clone, Debug)]
@@ -198,126 +197,6 @@ pub struct Diagnostics {
     pub memory: Option<String>,
     /// Load averages, when `/proc` was handed over.
     pub load: Option<String>,
-}
-
-/// Everything that is known when QEMU is gone.
-#[derive(Debug, Default)]
-pub(crate) struct Ending<'a> {
-    /// `None` when QEMU left with 0.
-    pub(crate) qemu_error: Option<String>,
-    /// The reason of QMP's SHUTDOWN event.
-    pub(crate) shutdown: Option<&'a str>,
-    pub(crate) trouble: Option<&'a Trouble>,
-    pub(crate) phase: Option<Phase>,
-    pub(crate) marks: &'a [Mark],
-    pub(crate) stream: &'a [u8],
-}
-
-/// Judges an attempt. Also gives the files that arrived, by their name in the guest's archive.
-pub(crate) fn classify(
-    accelerator: Accelerator,
-    ending: &Ending<'_>,
-    diagnostics: &Diagnostics,
-) -> (Outcome, BTreeMap<Vec<u8>, Vec<u8>>) {
-    let (result, files) = match frame::parse(ending.stream) {
-        Ok(frame) => match frame::unpack(frame.archive) {
-            Ok(files) => (Ok(frame.exit_code), files),
-            Err(error) => (Err(error), BTreeMap::new()),
-        },
-        Err(error) => (Err(error), BTreeMap::new()),
-    };
-    let left = finished(result.as_ref().copied().unwrap_or(0), &files, ending.marks);
-    let outcome = judge(accelerator, ending, diagnostics, result, left);
-    (outcome, files)
-}
-
-fn judge(
-    accelerator: Accelerator,
-    ending: &Ending<'_>,
-    diagnostics: &Diagnostics,
-    result: Result<u8, FrameError>,
-    left: Finished,
-) -> Outcome {
-    let phase = ending.phase.unwrap_or(Phase::Silent);
-    let diagnostics = diagnostics.clone();
-    if let Some(trouble) = ending.trouble {
-        return match trouble.clone() {
-            Trouble::Unbootable(line) => Outcome::Guest(GuestFailure::Unbootable { line }),
-            Trouble::Crash(line) if accelerator == Accelerator::Tcg => {
-                Outcome::Infrastructure(Infrastructure::KernelCrash { line, diagnostics })
-            }
-            Trouble::Crash(line) => Outcome::Guest(GuestFailure::Crash { line }),
-            Trouble::Emergency(line) => Outcome::Guest(GuestFailure::Emergency { line, left }),
-            Trouble::Stalled(silent) if phase == Phase::Silent => {
-                Outcome::Infrastructure(Infrastructure::NoKernel {
-                    silent,
-                    diagnostics,
-                })
-            }
-            Trouble::Stalled(silent) => Outcome::Guest(GuestFailure::Stalled { silent, phase }),
-            Trouble::Deadline(after) => Outcome::Guest(GuestFailure::Deadline { after, phase }),
-            Trouble::Stopped => {
-                let detail = ending.qemu_error.clone().unwrap_or_default();
-                let detail = format!("it stopped the machine: {detail}");
-                Outcome::Infrastructure(Infrastructure::Qemu {
-                    detail,
-                    diagnostics,
-                })
-            }
-            Trouble::Clock { uptime, elapsed } => {
-                Outcome::Infrastructure(Infrastructure::GuestClock {
-                    uptime,
-                    elapsed,
-                    diagnostics,
-                })
-            }
-            Trouble::TooMuch { what, limit } => {
-                Outcome::Guest(GuestFailure::TooMuch { what, limit })
-            }
-        };
-    }
-    let by_host = ending.shutdown.filter(|reason| reason.starts_with("host-"));
-    let host = by_host.map(|reason| format!("ended by the host: {reason}"));
-    if let Some(detail) = ending.qemu_error.clone().or(host) {
-        return Outcome::Infrastructure(Infrastructure::Qemu {
-            detail,
-            diagnostics,
-        });
-    }
-    let failed = ending.marks.iter().find_map(|mark| match &mark.event {
-        Event::Fail(message) => Some(message.clone()),
-        _ => None,
-    });
-    if let Some(message) = failed {
-        return Outcome::Guest(GuestFailure::Agent { message, left });
-    }
-    match result {
-        Ok(0) => Outcome::Finished(left),
-        Ok(_) => Outcome::Guest(GuestFailure::Exit(left)),
-        Err(FrameError::Empty) if ending.shutdown == Some("guest-reset") => Outcome::Rebooted,
-        Err(FrameError::Empty) => Outcome::Guest(GuestFailure::MissingResult { phase }),
-        Err(error) => Outcome::Guest(GuestFailure::DamagedResult(error)),
-    }
-}
-
-fn finished(exit_code: u8, files: &BTreeMap<Vec<u8>, Vec<u8>>, marks: &[Mark]) -> Finished {
-    let own = |name: &[u8]| files.get(name).cloned().unwrap_or_default();
-    let result = files.iter().filter_map(|(name, bytes)| {
-        name.strip_prefix(b"files/")
-            .map(|name| (name.to_vec(), bytes.clone()))
-    });
-    let state = marks.iter().find_map(|mark| match &mark.event {
-        Event::Settled(state) => Some(state.clone()),
-        _ => None,
-    });
-    Finished {
-        exit_code,
-        files: result.collect(),
-        stdout: own(b"stdout"),
-        stderr: own(b"stderr"),
-        journal: own(b"journal"),
-        system_state: state,
-    }
 }
 
 impl fmt::Display for Report {
