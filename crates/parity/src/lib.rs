@@ -1,1 +1,15 @@
-//! The verdict over routes and moments: equal, expected with a rule, or a defect.
+#![doc = include_str!("../README.md")]
+
+mod control;
+mod facts;
+mod judge;
+mod report;
+mod rule;
+pub mod rules;
+mod shape;
+
+pub use control::Control;
+pub use facts::{Facts, Route, RouteError};
+pub use judge::{Capture, Defect, Expected, RuleCount, Verdict, judge};
+pub use report::{FORMAT_VERSION, Report};
+pub use rule::{Class, Context, Rule};

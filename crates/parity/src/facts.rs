@@ -1,0 +1,77 @@
+//! What is known of the customization and its routes before anything is compared.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// How a customization got onto a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Route {
+    /// Not at all: the base image alone.
+    Base,
+    /// As a layer of the image.
+    Derive,
+    /// Written into the deployment's `/etc` and `/var`.
+    Etc,
+    /// By Ignition, at first boot.
+    Ignition,
+}
+
+impl Route {
+    /// The routes that a customization can take.
+    pub const CUSTOMIZED: [Self; 3] = [Self::Derive, Self::Etc, Self::Ignition];
+
+    /// As it is spelled on the command line and in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Derive => "derive",
+            Self::Etc => "etc",
+            Self::Ignition => "ignition",
+        }
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that names no route.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{0:?} is no route; there are derive, etc and ignition")]
+pub struct RouteError(String);
+
+impl FromStr for Route {
+    type Err = RouteError;
+
+    fn from_str(text: &str) -> Result<Self, RouteError> {
+        let route = Self::CUSTOMIZED
+            .into_iter()
+            .find(|route| route.as_str() == text);
+        route.ok_or_else(|| RouteError(text.to_owned()))
+    }
+}
+
+/// What the customization is known to touch; rules use it to excuse no more than that.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    /// Users that it adds or changes.
+    pub users: BTreeSet<String>,
+    /// Paths below `/usr` that only the derived image has: declarations for sysusers.d, tmpfiles.d
+    /// and `kargs.d`, and what they copy.
+    pub declarations: BTreeSet<String>,
+    /// Paths that are not in the derived image but made at its first boot; empty where both systems
+    /// were booted.
+    pub declared: BTreeSet<String>,
+    /// Paths below `/etc` that the customization puts, changes or removes, apart from what
+    /// [`crate::rules`] knows of account files.
+    pub etc_paths: BTreeSet<String>,
+}

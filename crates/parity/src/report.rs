@@ -1,0 +1,138 @@
+//! All verdicts of one run, for people and for machines.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Control, Defect, Verdict};
+
+/// The version of the JSON form.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// One run: a customization, a base image, the A/A control and a verdict for each pair of routes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// What was compared, and on what: image and digest, document and digest, accelerator.
+    pub subject: BTreeMap<String, String>,
+    /// The A/A control; none where nothing was booted.
+    pub control: Option<Control>,
+    /// A verdict for each pair.
+    pub verdicts: Vec<Verdict>,
+    /// Routes that were asked for but could not be compared, each with the reason.
+    pub not_compared: BTreeMap<String, String>,
+}
+
+impl Report {
+    /// Whether every pair is equal and the control is sound.
+    pub fn is_equal(&self) -> bool {
+        self.verdicts.iter().all(Verdict::is_equal)
+            && self.control.as_ref().is_none_or(Control::is_sound)
+    }
+
+    /// How many defects there are in all.
+    pub fn defects(&self) -> usize {
+        self.verdicts.iter().map(|v| v.defects.len()).sum()
+    }
+
+    /// The JSON form.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("maps have string keys") + "\n"
+    }
+}
+
+/// For people.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.subject {
+            writeln!(f, "{name:<14} {value}")?;
+        }
+        if let Some(control) = &self.control {
+            write_control(f, control)?;
+        }
+        for verdict in &self.verdicts {
+            write_verdict(f, verdict)?;
+        }
+        for (route, why) in &self.not_compared {
+            writeln!(f, "\n{route}: not compared: {why}")?;
+        }
+        let defects = self.defects();
+        let control = self.control.as_ref().is_none_or(Control::is_sound);
+        match (defects, control) {
+            (0, true) => writeln!(f, "\nparity: equal, 0 defects"),
+            (0, false) => writeln!(f, "\nparity: unknown, the A/A control is not sound"),
+            (1, _) => writeln!(f, "\nparity: 1 defect"),
+            (n, _) => writeln!(f, "\nparity: {n} defects"),
+        }
+    }
+}
+
+fn write_control(f: &mut fmt::Formatter<'_>, control: &Control) -> fmt::Result {
+    let total: usize = control.noise.values().sum();
+    writeln!(
+        f,
+        "\nA/A control: the base image booted twice, {total} differences that are noise"
+    )?;
+    for (rule, count) in &control.noise {
+        writeln!(f, "  {count:>6}  {rule}")?;
+    }
+    for difference in &control.unexplained {
+        writeln!(f, "  UNEXPLAINED  {difference}")?;
+    }
+    for rule in &control.unused {
+        writeln!(
+            f,
+            "  UNUSED  {rule}: the control does not need this noise rule"
+        )?;
+    }
+    Ok(())
+}
+
+fn write_verdict(f: &mut fmt::Formatter<'_>, verdict: &Verdict) -> fmt::Result {
+    let equal: usize = verdict.equal.values().sum();
+    writeln!(f, "\n{} and {}", verdict.left, verdict.right)?;
+    writeln!(
+        f,
+        "  equal     {equal} entries in {} sections",
+        verdict.equal.len()
+    )?;
+    writeln!(
+        f,
+        "  expected  {} differences by {} rules",
+        verdict.expected.len(),
+        verdict.rules.len()
+    )?;
+    for rule in &verdict.rules {
+        writeln!(
+            f,
+            "  {:>6}  {} ({}): {}",
+            rule.count,
+            rule.rule,
+            rule.class.as_str(),
+            rule.reason
+        )?;
+    }
+    writeln!(f, "  defects   {}", verdict.defects.len())?;
+    for defect in &verdict.defects {
+        writeln!(f, "          {defect}")?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Difference(difference) => {
+                // An entry's whole JSON is for the machine's report.
+                let text = difference.to_string();
+                match text.char_indices().nth(300) {
+                    Some((cut, _)) => write!(f, "{}…", &text[..cut]),
+                    None => f.write_str(&text),
+                }
+            }
+            Self::Shape { route, what } => write!(f, "{route}: {what}"),
+        }
+    }
+}

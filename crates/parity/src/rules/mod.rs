@@ -1,0 +1,39 @@
+//! The rules, in one readable place. Each excuses as little as it can, has a reason, and is counted.
+//!
+//! The first rule that covers a difference takes it. A rule of [`Class::Noise`] applies only where
+//! the A/A control of the same run saw it; the others follow from what the routes are.
+
+mod accounts;
+mod definition;
+mod noise;
+mod tools;
+
+use crate::Rule;
+
+/// All rules.
+pub const RULES: &[&[Rule]] = &[
+    noise::RULES,
+    definition::RULES,
+    accounts::RULES,
+    tools::RULES,
+];
+
+/// All rules, flat.
+pub fn all() -> Vec<Rule> {
+    RULES.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_reasons_are_given() {
+        let rules = super::all();
+        let names: BTreeSet<_> = rules.iter().map(|rule| (rule.name, rule.section)).collect();
+        assert_eq!(names.len(), rules.len());
+        for rule in rules {
+            assert!(rule.reason.len() > 20, "{rule:?} has no reason");
+        }
+    }
+}

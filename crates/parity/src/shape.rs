@@ -1,0 +1,91 @@
+//! What differs by definition, held to the shape that it must have.
+//!
+//! Derive means that `/etc` is what the image ships; inject means that `/etc` is the base image's
+//! plus exactly the customization. `ostree admin config-diff` says which of the two is so.
+
+use std::collections::BTreeSet;
+
+use pleach_booted_state::Snapshot;
+
+use crate::{Capture, Facts, Route};
+
+/// Files that hold accounts, and the copies that shadow-utils and systemd-sysusers keep beside
+/// them. At first boot accounts are added on every route.
+pub(crate) const ACCOUNT_FILES: [&str; 6] =
+    ["passwd", "group", "shadow", "gshadow", "subuid", "subgid"];
+
+/// What Ignition leaves in `/etc` besides what it was asked for.
+pub(crate) const IGNITION_FILES: [&str; 1] = [".ignition-result.json"];
+
+/// The preset file that Ignition writes, and ours on the other routes.
+pub(crate) const PRESETS: (&str, &str) = (
+    "systemd/system-preset/20-ignition.preset",
+    "systemd/system-preset/20-pleach.preset",
+);
+
+/// Everything about one system that is wrong by itself, whatever it is compared with.
+pub(crate) fn check(side: Capture<'_>, base: &Snapshot, facts: &Facts) -> Vec<String> {
+    let mut wrong = failures(side.snapshot, base);
+    if side.route != Route::Base {
+        wrong.extend(config_diff(side, base, facts));
+    }
+    wrong
+}
+
+/// A boot that has failed units which the base alone has not.
+fn failures(snapshot: &Snapshot, base: &Snapshot) -> Vec<String> {
+    let (Some(failed), Some(known)) =
+        (snapshot.failed_units.entries(), base.failed_units.entries())
+    else {
+        return Vec::new();
+    };
+    let new = failed.keys().filter(|unit| !known.contains_key(*unit));
+    new.map(|unit| format!("{unit} failed; with the base image alone it does not"))
+        .collect()
+}
+
+fn config_diff(side: Capture<'_>, base: &Snapshot, facts: &Facts) -> Vec<String> {
+    let (Some(found), Some(noise)) = (
+        side.snapshot.config_diff.entries(),
+        base.config_diff.entries(),
+    ) else {
+        return Vec::new(); // the sections' statuses differ, or neither was booted
+    };
+    let injected = match side.route {
+        Route::Derive => BTreeSet::new(),
+        _ => facts
+            .etc_paths
+            .iter()
+            .map(|path| own_name(side.route, path))
+            .collect(),
+    };
+    let unexpected = found.keys().filter(|path| {
+        let path = path.as_str();
+        !noise.contains_key(path) && !injected.contains(path) && !by_tools(side.route, path)
+    });
+    let shape = match side.route {
+        Route::Derive => "a derived image's own /etc is its default",
+        _ => "the customization does not name it",
+    };
+    let unexpected = unexpected.map(|path| format!("config-diff has /etc/{path}, but {shape}"));
+    let missing = injected
+        .iter()
+        .filter(|path| !found.contains_key(**path))
+        .map(|path| format!("config-diff lacks /etc/{path}, which the customization names"));
+    unexpected.chain(missing).collect()
+}
+
+/// The name that a path of the customization has on this route.
+fn own_name(route: Route, path: &str) -> &str {
+    let path = path.strip_prefix("/etc/").unwrap_or(path);
+    if route == Route::Ignition && path == PRESETS.1 {
+        PRESETS.0
+    } else {
+        path
+    }
+}
+
+fn by_tools(route: Route, path: &str) -> bool {
+    let account = ACCOUNT_FILES.contains(&path.strip_suffix('-').unwrap_or(path));
+    account || (route == Route::Ignition && IGNITION_FILES.contains(&path))
+}

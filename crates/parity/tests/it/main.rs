@@ -1,0 +1,429 @@
+//! One binary for all integration tests of the crate.
+
+use pleach_booted_state::Snapshot;
+use pleach_parity::{Capture, Control, Facts, Report, Route, Verdict, judge, rules};
+use serde_json::{Value, json};
+
+/// A snapshot with the entries `section/key = JSON`; every section that is named is captured.
+fn snapshot(entries: &[(&str, &str, Value)]) -> Snapshot {
+    let mut whole: Value = serde_json::from_slice(&Snapshot::empty().to_json()).expect("JSON");
+    for (section, key, value) in entries {
+        let section = &mut whole[*section];
+        if !section.is_object() {
+            *section = json!({ "entries": {} });
+        }
+        if !key.is_empty() {
+            section["entries"][*key] = value.clone();
+        }
+    }
+    Snapshot::from_json(whole.to_string().as_bytes()).unwrap_or_else(|e| panic!("{e}\n{whole:#}"))
+}
+
+fn file(digest: &str) -> Value {
+    json!({ "type": "file", "mode": "0644", "uid": 0, "gid": 0, "size": 1, "digest": digest })
+}
+
+fn facts() -> Facts {
+    Facts {
+        users: ["alice".to_owned()].into(),
+        declarations: ["/usr/lib/sysusers.d/50-pleach.conf".to_owned()].into(),
+        ..Facts::default()
+    }
+}
+
+fn verdict(left: (Route, &Snapshot), right: (Route, &Snapshot), control: &Control) -> Verdict {
+    let base = Snapshot::empty();
+    let (left, right) = (
+        Capture {
+            route: left.0,
+            snapshot: left.1,
+        },
+        Capture {
+            route: right.0,
+            snapshot: right.1,
+        },
+    );
+    judge(left, right, &base, &facts(), &rules::all(), control)
+}
+
+/// `rule: difference` for what is expected, `DEFECT difference` for the rest.
+fn lines(verdict: &Verdict) -> Vec<String> {
+    let expected = verdict
+        .expected
+        .iter()
+        .map(|e| format!("{}: {}", e.rule, e.difference));
+    expected
+        .chain(verdict.defects.iter().map(|d| format!("DEFECT {d}")))
+        .collect()
+}
+
+type Entries<'a> = &'a [(&'a str, &'a str, Value)];
+
+fn check(left: (Route, Entries<'_>), right: (Route, Entries<'_>), expect: &[&str]) {
+    let (l, r) = (snapshot(left.1), snapshot(right.1));
+    let verdict = verdict((left.0, &l), (right.0, &r), &Control::default());
+    assert_eq!(
+        lines(&verdict),
+        expect,
+        "{:?} against {:?}",
+        left.1,
+        right.1
+    );
+}
+
+use Route::{Derive, Etc, Ignition};
+
+#[test]
+fn a_difference_that_no_rule_covers_is_a_defect() {
+    let path = |value| [("paths", "/etc/motd", value)];
+    check(
+        (Derive, &path(file("sha256:a"))),
+        (Etc, &path(file("sha256:b"))),
+        &["DEFECT paths /etc/motd digest: sha256:a | sha256:b"],
+    );
+    let mut mode = file("sha256:a");
+    mode["mode"] = json!("0600");
+    check(
+        (Derive, &path(file("sha256:a"))),
+        (Etc, &path(mode)),
+        &["DEFECT paths /etc/motd mode: 0644 | 0600"],
+    );
+    check(
+        (Derive, &path(file("sha256:a"))),
+        (Etc, &path(file("sha256:a"))),
+        &[],
+    );
+}
+
+/// For each rule: what it covers, and the nearest thing that it must not hide.
+#[test]
+fn a_rule_covers_no_more_than_it_says() {
+    let one = |section, key, value: Value| [(section, key, value)];
+    let unusable =
+        |word: &str| json!({ "password": { "unusable": word }, "last_change": { "day": 1 } });
+    let day = |day: u32| json!({ "password": { "unusable": "*" }, "last_change": { "day": day } });
+    let set = json!({ "password": { "set": { "digest": "sha256:a", "method": "$y$" } }, "last_change": { "day": 1 } });
+
+    let sysusers = "/usr/lib/sysusers.d/50-pleach.conf";
+    let declared = |key| one("usr", key, file("sha256:a"));
+    let none = [("usr", "", Value::Null)];
+    let show = |value: &Value| serde_json::to_string(value).expect("JSON");
+    let text = show(&file("sha256:a"));
+    let row = |rule: &str, rest: String| format!("{rule}{rest}");
+    check(
+        (Derive, &declared(sysusers)),
+        (Etc, &none),
+        &[&row(
+            "image-declarations: usr ",
+            format!("{sysusers}: {text} | -"),
+        )],
+    );
+    check(
+        (Derive, &none),
+        (Etc, &declared(sysusers)),
+        &[&row("DEFECT usr ", format!("{sysusers}: - | {text}"))],
+    );
+    check(
+        (Derive, &declared("/usr/bin/extra")),
+        (Etc, &none),
+        &[&row("DEFECT usr /usr/bin/extra", format!(": {text} | -"))],
+    );
+
+    let paths = |key, digest: &str| one("paths", key, file(digest));
+    check(
+        (Derive, &paths("/etc/passwd", "sha256:a")),
+        (Etc, &paths("/etc/passwd", "sha256:b")),
+        &["account-file-bytes: paths /etc/passwd digest: sha256:a | sha256:b"],
+    );
+    let mut open = file("sha256:a");
+    open["mode"] = json!("0666");
+    check(
+        (Derive, &paths("/etc/passwd", "sha256:a")),
+        (Etc, &one("paths", "/etc/passwd", open)),
+        &["DEFECT paths /etc/passwd mode: 0644 | 0666"],
+    );
+    check(
+        (Derive, &paths("/etc/subuid", "sha256:a")),
+        (Etc, &paths("/etc/subuid", "sha256:b")),
+        &["DEFECT paths /etc/subuid digest: sha256:a | sha256:b"],
+    );
+    check(
+        (Derive, &paths("/etc/passwd-", "sha256:a")),
+        (Etc, &paths("/etc/passwd-", "sha256:b")),
+        &["account-backup-files: paths /etc/passwd- digest: sha256:a | sha256:b"],
+    );
+
+    check(
+        (Derive, &one("shadow", "alice", unusable("!*"))),
+        (Etc, &one("shadow", "alice", unusable("*"))),
+        &["unusable-password-spelling: shadow alice password.unusable: !* | *"],
+    );
+    check(
+        (Derive, &one("shadow", "bob", unusable("!*"))),
+        (Etc, &one("shadow", "bob", unusable("*"))),
+        &["DEFECT shadow bob password.unusable: !* | *"],
+    );
+    check(
+        (Derive, &one("shadow", "alice", unusable("*"))),
+        (Etc, &one("shadow", "alice", set)),
+        &[
+            "DEFECT shadow alice password.set.digest: - | sha256:a",
+            "DEFECT shadow alice password.set.method: - | $y$",
+            "DEFECT shadow alice password.unusable: * | -",
+        ],
+    );
+    check(
+        (Derive, &one("shadow", "alice", day(20000))),
+        (Etc, &one("shadow", "alice", day(20001))),
+        &["password-change-day: shadow alice last_change.day: 20000 | 20001"],
+    );
+
+    let argument = |key, value: &str| one("kernel_arguments", key, json!([value]));
+    check(
+        (Derive, &argument("ostree", "/a")),
+        (Etc, &argument("ostree", "/b")),
+        &[r#"deployment-identity: kernel_arguments ostree value: ["/a"] | ["/b"]"#],
+    );
+    let nothing = [("kernel_arguments", "", Value::Null)];
+    check(
+        (Derive, &nothing),
+        (Ignition, &argument("ignition.firstboot", "1")),
+        &[r#"ignition-kernel-arguments: kernel_arguments ignition.firstboot: - | ["1"]"#],
+    );
+    check(
+        (Derive, &argument("ignition.firstboot", "1")),
+        (Ignition, &nothing),
+        &[r#"DEFECT kernel_arguments ignition.firstboot: ["1"] | -"#],
+    );
+    check(
+        (Derive, &argument("site.name", "one")),
+        (Ignition, &nothing),
+        &[r#"DEFECT kernel_arguments site.name: ["one"] | -"#],
+    );
+
+    let result = "/etc/.ignition-result.json";
+    let no_paths = [("paths", "", Value::Null)];
+    check(
+        (Derive, &no_paths),
+        (Ignition, &paths(result, "sha256:a")),
+        &[&row(
+            "ignition-result: paths ",
+            format!("{result}: - | {text}"),
+        )],
+    );
+    check(
+        (Derive, &no_paths),
+        (Etc, &paths(result, "sha256:a")),
+        &[&row("DEFECT paths ", format!("{result}: - | {text}"))],
+    );
+
+    let (theirs, ours) = (
+        "/etc/systemd/system-preset/20-ignition.preset",
+        "/etc/systemd/system-preset/20-pleach.preset",
+    );
+    check(
+        (Derive, &paths(ours, "sha256:a")),
+        (Ignition, &paths(theirs, "sha256:a")),
+        &[
+            &row("preset-file-name: paths ", format!("{theirs}: - | {text}")),
+            &row("preset-file-name: paths ", format!("{ours}: {text} | -")),
+        ],
+    );
+    let other = show(&file("sha256:b"));
+    check(
+        (Derive, &paths(ours, "sha256:a")),
+        (Ignition, &paths(theirs, "sha256:b")),
+        &[
+            &row("DEFECT paths ", format!("{theirs}: - | {other}")),
+            &row("DEFECT paths ", format!("{ours}: {text} | -")),
+        ],
+    );
+}
+
+#[test]
+fn keys_may_stand_in_another_file_but_must_work_as_well() {
+    let keys = |file: &str, effective: bool| {
+        let key =
+            json!({ "file": file, "type": "ssh-ed25519", "comment": "a", "effective": effective });
+        let user = json!({
+            "patterns": [".ssh/authorized_keys"],
+            "keys": { "SHA256:x": [key] },
+        });
+        [("authorized_keys", "alice", user)]
+    };
+    let (ours, theirs) = (
+        "/home/alice/.ssh/authorized_keys",
+        "/home/alice/.ssh/authorized_keys.d/ignition",
+    );
+    check((Derive, &keys(ours, true)), (Etc, &keys(ours, true)), &[]);
+    check(
+        (Derive, &keys(ours, true)),
+        (Ignition, &keys(theirs, true)),
+        &[&format!(
+            "authorized-keys-place: authorized_keys alice keys.SHA256:x.0.file: {ours} | {theirs}"
+        )],
+    );
+    let (l, r) = (snapshot(&keys(ours, true)), snapshot(&keys(theirs, false)));
+    let verdict = verdict((Derive, &l), (Ignition, &r), &Control::default());
+    assert_eq!(verdict.defects.len(), 2, "{:?}", lines(&verdict));
+}
+
+#[test]
+fn noise_is_forgiven_only_where_the_control_saw_it() {
+    let boot = |id: &str, uuid: &str| {
+        snapshot(&[
+            ("boot", "boot_id", json!(id)),
+            ("sysctls", "kernel.random.uuid", json!({ "value": uuid })),
+            ("sysctls", "vm.swappiness", json!({ "value": "60" })),
+        ])
+    };
+    let (one, two) = (boot("1", "a"), boot("2", "b"));
+    let control = Control::new(&one, &two, &rules::all());
+    assert_eq!(
+        control.noise.keys().collect::<Vec<_>>(),
+        ["boot-identity", "kernel-counters"]
+    );
+    assert_eq!(control.unused, ["secret-bytes"]);
+    assert!(!control.is_sound(), "a rule that was not needed");
+
+    let judged = verdict((Derive, &one), (Etc, &two), &control);
+    assert!(judged.is_equal(), "{:?}", lines(&judged));
+    // The same differences, but nothing is known to be noise.
+    let judged = verdict((Derive, &one), (Etc, &two), &Control::default());
+    assert_eq!(judged.defects.len(), 2);
+
+    let mut other = two.clone();
+    other
+        .sysctls
+        .entries_mut()
+        .expect("captured")
+        .remove("vm.swappiness");
+    let control = Control::new(&one, &other, &rules::all());
+    assert_eq!(control.unexplained.len(), 1);
+}
+
+#[test]
+fn a_unit_that_fails_only_when_customized_is_a_defect_on_both_sides_alone() {
+    let failed = json!({ "result": "exit-code", "exec_main_status": 1 });
+    let make = |entries: Entries<'_>| snapshot(entries);
+    let base = make(&[("failed_units", "", Value::Null)]);
+    let broken = [("failed_units", "site.service", failed)];
+    let Ok(broken) = std::panic::catch_unwind(|| make(&broken)) else {
+        panic!("the shape of a failed unit has changed");
+    };
+    let side = |route| Capture {
+        route,
+        snapshot: &broken,
+    };
+    let verdict = judge(
+        side(Derive),
+        side(Etc),
+        &base,
+        &Facts::default(),
+        &rules::all(),
+        &Control::default(),
+    );
+    let text = "site.service failed; with the base image alone it does not";
+    assert_eq!(
+        lines(&verdict),
+        [
+            format!("DEFECT derive: {text}"),
+            format!("DEFECT etc: {text}")
+        ]
+    );
+}
+
+#[test]
+fn config_diff_must_have_its_shape() {
+    let changed = |paths: &[&str]| -> Snapshot {
+        let entries: Vec<_> = paths
+            .iter()
+            .map(|path| ("config_diff", *path, json!("added")))
+            .collect();
+        let mut all = vec![("config_diff", "", Value::Null)];
+        all.extend(entries);
+        snapshot(&all)
+    };
+    let base = changed(&["machine-id"]);
+    let facts = Facts {
+        etc_paths: ["/etc/motd".to_owned()].into(),
+        ..Facts::default()
+    };
+    let check = |derive: &[&str], etc: &[&str], expect: &[&str]| {
+        let (derive, etc) = (changed(derive), changed(etc));
+        let verdict = judge(
+            Capture {
+                route: Derive,
+                snapshot: &derive,
+            },
+            Capture {
+                route: Etc,
+                snapshot: &etc,
+            },
+            &base,
+            &facts,
+            &rules::all(),
+            &Control::default(),
+        );
+        let defects: Vec<_> = verdict.defects.iter().map(ToString::to_string).collect();
+        assert_eq!(defects, expect);
+    };
+    check(
+        &["machine-id", "passwd", "passwd-"],
+        &["machine-id", "motd", "group"],
+        &[],
+    );
+    check(
+        &["machine-id", "motd"],
+        &["machine-id", "motd"],
+        &["derive: config-diff has /etc/motd, but a derived image's own /etc is its default"],
+    );
+    check(
+        &[],
+        &["machine-id", "issue"],
+        &[
+            "etc: config-diff has /etc/issue, but the customization does not name it",
+            "etc: config-diff lacks /etc/motd, which the customization names",
+        ],
+    );
+}
+
+#[test]
+fn the_report_says_it_all() {
+    let (l, r) = (
+        snapshot(&[
+            ("paths", "/etc/a", file("sha256:a")),
+            ("paths", "/etc/passwd", file("sha256:p")),
+        ]),
+        snapshot(&[
+            ("paths", "/etc/a", file("sha256:b")),
+            ("paths", "/etc/passwd", file("sha256:q")),
+        ]),
+    );
+    let report = Report {
+        format_version: pleach_parity::FORMAT_VERSION,
+        subject: [("base".to_owned(), "oci:x@sha256:1".to_owned())].into(),
+        control: Some(Control::new(&l, &l, &[])),
+        verdicts: vec![verdict((Derive, &l), (Etc, &r), &Control::default())],
+        not_compared: [("ignition".to_owned(), "it was not booted".to_owned())].into(),
+    };
+    insta::assert_snapshot!(report.to_string(), @r###"
+    base           oci:x@sha256:1
+
+    A/A control: the base image booted twice, 0 differences that are noise
+
+    derive and etc
+      equal     0 entries in 1 sections
+      expected  1 differences by 1 rules
+           1  account-file-bytes (tool): the order and spelling of entries; the entries themselves are compared one by one, in users, groups, gshadow and shadow
+      defects   1
+              paths /etc/a digest: sha256:a | sha256:b
+
+    ignition: not compared: it was not booted
+
+    parity: 1 defect
+    "###);
+    let again: Report = serde_json::from_str(&report.to_json()).expect("its own JSON");
+    assert_eq!(again, report);
+    assert!(!report.is_equal());
+}
