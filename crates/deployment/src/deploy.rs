@@ -78,7 +78,8 @@ impl Sysroot {
     /// Make a deployment of a commit, and a boot loader entry that is the default from then on.
     ///
     /// `/etc` is a fresh copy of the commit's `/usr/etc`, also if there is an earlier deployment: merging
-    /// local changes into it is the caller's to do (see [`Sysroot::deployment_etc`]). Of the earlier
+    /// local changes into it is the caller's to do (see [`Sysroot::deployment_etc`]). Kernel arguments are the
+    /// image's and then `options`'; those of an earlier deployment are not carried over. Of the earlier
     /// deployments of the stateroot, the newest is kept to roll back to, with those that are pinned or booted.
     /// On a stateroot's first deployment its `/var` gets the content of the image's, if nobody has put
     /// anything there; never later.

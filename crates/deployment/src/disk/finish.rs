@@ -33,6 +33,8 @@ pub(super) fn settle(
         line(&mut script, format_args!("sif <{inode}> ctime @{time}"));
     }
     line(&mut script, format_args!("sif <2> mtime @{time}"));
+    // Whether mkfs takes the mode of the source, often a private directory, depends on its version.
+    line(&mut script, format_args!("sif <2> mode 040755"));
     line(
         &mut script,
         format_args!("sif <{FIRST_INODE}> mtime @{time}"),

@@ -108,10 +108,10 @@ impl DiskOptions {
 /// Write an image of `sysroot` as the file `out.1` in `out.0`, in place of any that is there; all of it or,
 /// on an error, nothing. Returns the size in bytes; blocks that hold nothing are holes.
 ///
-/// The filesystem starts at the first byte: there is no partition table. Owners, modes, hard links and
-/// extended attributes are kept, and deployments' roots are immutable (`chattr +i`), as libostree has them
-/// on a machine; no privilege is needed but to read the sysroot. A time later than `timestamp` becomes
-/// `timestamp`, since it only tells when this ran.
+/// The filesystem starts at the first byte: there is no partition table. Its root is 0755 and root's.
+/// Owners, modes, hard links and extended attributes are kept, and deployments' roots are immutable
+/// (`chattr +i`), as libostree has them on a machine; no privilege is needed but to read the sysroot. A time
+/// later than `timestamp` becomes `timestamp`, since it only tells when this ran.
 pub fn write_image(sysroot: &Dir, out: (&Dir, &Path), options: &DiskOptions) -> Result<u64> {
     options.check()?;
     let usage = Usage::of(sysroot, options)?;

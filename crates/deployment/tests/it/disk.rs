@@ -162,10 +162,14 @@ fn the_same_tree_gives_the_same_bytes() {
         let commit = commit(&sysroot, &scratch.tree(&format!("{name}-tree")));
         let deployment = sysroot.deploy(&deploy_options(&commit, "x")).unwrap();
         sysroot.set_mutable(&deployment, name == "b").unwrap();
+        let mode = if name == "b" { "0700" } else { "0755" };
+        run(Command::new("chmod").arg(mode).arg(scratch.path(name)));
         write_image(&scratch.dir(name), (&out, Path::new(name)), &options()).unwrap();
     }
     let read = |name: &str| fs::read(scratch.path("out").join(name)).unwrap();
     assert!(read("a") == read("b"), "images differ");
+    let root = debugfs(&scratch.path("out/b"), "stat /");
+    assert!(root.contains("Mode:  0755"), "{root}");
 }
 
 /// Times up to the timestamp are kept, later ones become it.
