@@ -10,6 +10,7 @@
     reason = "a task runner works on the checkout that it was started in, and talks to a person"
 )]
 
+mod base;
 mod bench;
 mod codegen;
 mod demo;
@@ -43,8 +44,17 @@ enum Task {
     Tidy,
     /// Measure us and a peer side by side and print ratios.
     Bench(bench::Bench),
+    /// Build what the tests work on, or take it from the cache.
+    #[command(subcommand)]
+    Fixtures(Fixtures),
     /// Write the generated files, or check that they are current.
     Codegen(codegen::Codegen),
+}
+
+#[derive(Subcommand)]
+enum Fixtures {
+    /// The base image: an OCI image layout with the tags v1 and v2.
+    Base(base::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -55,6 +65,12 @@ fn main() -> anyhow::Result<()> {
         Task::Test(test) => test.run(&workspace),
         Task::Tidy => tidy::tidy(&workspace),
         Task::Bench(bench) => bench.run(&workspace),
+        Task::Fixtures(Fixtures::Base(options)) => {
+            let image = base::build(&workspace, &options)?;
+            println!("{}", image.reference("v1"));
+            println!("{}", image.reference("v2"));
+            Ok(())
+        }
         Task::Codegen(codegen) => codegen.run(&workspace),
     }
 }
