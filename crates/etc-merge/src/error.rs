@@ -1,5 +1,7 @@
 //! What can go wrong.
 
+#[cfg(feature = "fs")]
+use pleach_fs_tree::Name;
 use pleach_fs_tree::TreePath;
 use thiserror::Error;
 
@@ -36,5 +38,43 @@ pub enum Error {
     OtherTrees {
         /// Where that was seen.
         path: TreePath,
+    },
+    /// A directory cannot be read.
+    #[cfg(feature = "fs")]
+    #[error("read the {side} tree")]
+    Scan {
+        /// `pristine`, `current`, `new`, or the name of the target.
+        side: String,
+        /// What failed.
+        source: pleach_fs_tree::ScanError,
+    },
+    /// The result cannot be written.
+    #[cfg(feature = "fs")]
+    #[error("write {name}")]
+    Write {
+        /// The directory that was being made.
+        name: Name,
+        /// What failed.
+        source: pleach_fs_tree::MaterializeError,
+    },
+    /// A system call failed.
+    #[cfg(feature = "fs")]
+    #[error("{operation} {path}")]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// Where.
+        path: TreePath,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The trees kept changing while they were read.
+    #[cfg(feature = "fs")]
+    #[error("{path}: changed while it was read, {attempts} times")]
+    Unsteady {
+        /// Where it was seen last.
+        path: TreePath,
+        /// How often it was tried ([`ApplyOptions::attempts`](crate::ApplyOptions)).
+        attempts: usize,
     },
 }

@@ -3,6 +3,8 @@
 mod align;
 mod error;
 mod finding;
+#[cfg(feature = "fs")]
+mod fs;
 mod inode;
 mod ostree;
 mod pattern;
@@ -14,6 +16,8 @@ mod strict;
 
 pub use error::Error;
 pub use finding::{Attribute, Conflict, Finding, Note};
+#[cfg(feature = "fs")]
+pub use fs::{Applied, ApplyOptions, apply, plan_dirs, release, undo};
 pub use ostree::{Refusal, RefusalKind, ostree};
 pub use pattern::Pattern;
 pub use plan::{Entry, MergePlan, NodeSummary, Resolution};

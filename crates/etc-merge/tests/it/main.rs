@@ -1,10 +1,12 @@
 //! One binary for all integration tests of the crate.
 #![allow(
     clippy::disallowed_methods,
-    reason = "tests read the vectors from the checkout, or from where the environment says"
+    reason = "tests read the vectors where the environment says, and make temporary directories"
 )]
 
 mod laws;
+#[cfg(feature = "fs")]
+mod on_disk;
 mod random;
 mod rules;
 mod vector_file;
