@@ -4,7 +4,8 @@ use std::time::Duration;
 use cap_std::fs::Dir;
 use tokio::sync::oneshot;
 
-use crate::job::{Job, blocking};
+use crate::blob::blocking;
+use crate::job::Job;
 use crate::store::Store;
 use crate::{Compression, Digest, Error, Event, FetchOptions, ImageReference, index};
 

@@ -64,3 +64,83 @@ pub(crate) fn is_ref_name(name: &str) -> bool {
         .all(|pair| letter(pair[0]) || letter(pair[1]) || pair == b"--");
     edges && bytes.iter().all(allowed) && separated && !name.contains("---")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Digest;
+
+    fn image(content: &str) -> Descriptor {
+        let digest = Digest::of(content.as_bytes());
+        Descriptor {
+            media_type: OCI_MANIFEST.to_owned(),
+            digest,
+            size: content.len() as u64,
+        }
+    }
+
+    #[test]
+    fn names_move_and_everything_else_stays() {
+        let steps = [
+            ("a", Some("x")),
+            ("b", Some("y")),
+            ("b", Some("x")),
+            ("b", None),
+            ("c", None),
+        ];
+        let mut bytes = None;
+        for (content, name) in steps {
+            bytes = Some(add(bytes.as_deref(), &image(content), name).unwrap());
+        }
+        let bytes = bytes.unwrap();
+        // Adding what is there changes no byte.
+        assert_eq!(add(Some(&bytes), &image("c"), None).unwrap(), bytes);
+        let index: Value = serde_json::from_slice(&bytes).unwrap();
+        let entries = index["manifests"].as_array().unwrap().iter();
+        let entries: Vec<_> = entries
+            .map(|it| {
+                (
+                    it["digest"].as_str().unwrap(),
+                    it["annotations"][REF_NAME].as_str(),
+                )
+            })
+            .collect();
+        let [b, c] = ["b", "c"].map(|it| image(it).digest.to_string());
+        assert_eq!(entries, [(&*b, Some("y")), (&*b, Some("x")), (&*c, None)]);
+    }
+
+    #[test]
+    fn foreign_entries_are_not_touched() {
+        let old = r#"{"schemaVersion":2,"x":[1],"manifests":[{"digest":7},null,"text",
+            {"annotations":{"org.opencontainers.image.ref.name":["a"]}}]}"#;
+        let new = add(Some(old.as_bytes()), &image("a"), Some("a")).unwrap();
+        let (old, new): (Value, Value) = (
+            serde_json::from_str(old).unwrap(),
+            serde_json::from_slice(&new).unwrap(),
+        );
+        let count = old["manifests"].as_array().unwrap().len();
+        assert_eq!(
+            new["manifests"].as_array().unwrap()[..count],
+            old["manifests"].as_array().unwrap()[..]
+        );
+        assert_eq!(new["x"], old["x"]);
+    }
+
+    #[test]
+    fn ref_names() {
+        for good in [
+            "a",
+            "latest",
+            "v1.2.3",
+            "h.example:5000/a/b:c",
+            "a--b",
+            "a@sha256:0",
+            "A_b+c",
+        ] {
+            assert!(is_ref_name(good), "{good}");
+        }
+        for bad in ["", "-a", "a-", "a..b", "a/-b", "a---b", "a b", "a\0", "é"] {
+            assert!(!is_ref_name(bad), "{bad:?}");
+        }
+    }
+}

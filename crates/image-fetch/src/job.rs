@@ -1,27 +1,20 @@
 //! One fetch: attempts until everything is there, then the index.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::mpsc;
-
-use crate::check::{Present, Right, Want, WantLayer};
+use crate::blob::{Got, blocking};
+use crate::check::{Right, Want, WantLayer};
 use crate::manifest::{self, Descriptor, Manifest, OCI_MANIFEST};
 use crate::session::Session;
 use crate::store::Store;
 use crate::{
     Blob, Digest, Error, Event, FetchOptions, Fetched, ImageReference, Layer, Origin, Retry,
 };
-
-/// A progress event comes after this many bytes of a blob.
-const PROGRESS_STEP: u64 = 1 << 20;
-
-/// Chunks that may wait for the disk: the network reads ahead by a little.
-const CHUNKS_AHEAD: usize = 16;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 
 pub(crate) struct Job<'a, P> {
     pub(crate) reference: &'a ImageReference,
@@ -44,25 +37,6 @@ struct Source {
     manifest: Manifest,
     /// skopeo made this manifest from another format; it and its config exist nowhere else.
     converted: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Got {
-    origin: Origin,
-    right: Right,
-}
-
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    joined(tokio::task::spawn_blocking(work).await)
-}
-
-fn joined<T>(ended: Result<Result<T, Error>, tokio::task::JoinError>) -> Result<T, Error> {
-    ended.map_err(|error| Error::Process {
-        operation: "run a blocking task",
-        source: io::Error::other(error),
-    })?
 }
 
 /// The pause before attempt `failures`, counted from one.
@@ -108,10 +82,11 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
     async fn attempt(&self, known: &mut Known) -> Result<(Arc<Source>, Vec<Digest>), Error> {
         let session = Session::open(self.reference, self.options, self.store.temporary()?).await?;
         let result = self.fetch_all(&session, known).await;
-        // A skopeo that has stalled would not answer; dropping the session ends it.
+        // A skopeo that has stalled would not answer.
         if !matches!(result, Err(Error::Stalled { .. })) {
             session.close().await;
         }
+        session.end().await;
         result
     }
 
@@ -167,31 +142,15 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
             blob,
             layer: None,
         };
-        if !known.blobs.contains_key(&digest) {
-            let got = match self.present(&want).await? {
+        if let Entry::Vacant(unknown) = known.blobs.entry(digest) {
+            unknown.insert(match self.present(&want).await? {
                 Some(got) => got,
                 None if source.converted => self.converted_config(session, &want).await?,
                 None => self.transfer(session, &want).await?,
-            };
-            known.blobs.insert(digest, got);
+            });
         }
         let (store, max) = (self.store.clone(), self.options.limits.config_bytes);
         blocking(move || store.read_blob(digest, max)).await
-    }
-
-    /// The config of a converted image is in no blob that could be asked for.
-    async fn converted_config(&self, session: &Session, want: &Want) -> Result<Got, Error> {
-        let bytes = session.converted_config().await?;
-        let mut verifier = crate::verify::Verifier::new(None);
-        verifier.update(&bytes);
-        let found = verifier.finish();
-        want.check_blob(&found)?;
-        let store = self.store.clone();
-        blocking(move || store.write_blob(&bytes)).await?;
-        Ok(Got {
-            origin: Origin::Fetched,
-            right: want.check_layer(&found)?,
-        })
     }
 
     async fn layers(
@@ -286,70 +245,6 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
             image: self.image.to_owned(),
             needed,
             available,
-        })
-    }
-
-    async fn ensure(&self, session: &Session, want: &Want) -> Result<(Digest, Got), Error> {
-        let got = match self.present(want).await? {
-            Some(got) => got,
-            None => self.transfer(session, want).await?,
-        };
-        Ok((want.blob.digest, got))
-    }
-
-    async fn present(&self, want: &Want) -> Result<Option<Got>, Error> {
-        let Descriptor { digest, size, .. } = want.blob;
-        let (store, wanted, how) = (self.store.clone(), want.clone(), self.options.present_blobs);
-        match blocking(move || wanted.present(&store, how)).await? {
-            Present::Nothing => Ok(None),
-            Present::Damaged => {
-                (self.progress)(Event::BlobDamaged { digest });
-                Ok(None)
-            }
-            Present::Right(right) => {
-                (self.progress)(Event::BlobPresent { digest, size });
-                Ok(Some(Got {
-                    origin: Origin::Present,
-                    right,
-                }))
-            }
-        }
-    }
-
-    async fn transfer(&self, session: &Session, want: &Want) -> Result<Got, Error> {
-        let Descriptor { digest, size, .. } = want.blob;
-        (self.progress)(Event::BlobStarted { digest, size });
-        let (to, from) = mpsc::channel(CHUNKS_AHEAD);
-        let (store, wanted) = (self.store.clone(), want.clone());
-        let receiving = tokio::task::spawn_blocking(move || wanted.receive(&store, from));
-        let mut told = 0;
-        let received = |received| {
-            if received - told >= PROGRESS_STEP {
-                told = received;
-                (self.progress)(Event::BlobProgress {
-                    digest,
-                    received,
-                    size,
-                });
-            }
-        };
-        let sent = session.blob(digest, size, to, received).await;
-        // The sender is gone now, so this ends.
-        let (partial, found) = joined(receiving.await)?;
-        match sent {
-            // A cut connection explains missing bytes better than their digest does, and where
-            // nothing came, skopeo's word is all there is. For everything else our own check speaks
-            // first, and skopeo can only add to it.
-            Err(error) if error.is_transient() || found.size == 0 => return Err(error),
-            sent => want.check_blob(&found).and(sent)?,
-        }
-        let right = want.check_layer(&found)?;
-        let store = self.store.clone();
-        blocking(move || store.commit_blob(partial, digest)).await?;
-        (self.progress)(Event::BlobDone { digest, size });
-        Ok(Got {
-            origin: Origin::Fetched,
-            right,
         })
     }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod blob;
 mod check;
 mod digest;
 mod error;
@@ -12,6 +13,8 @@ mod options;
 mod policy;
 mod reference;
 mod session;
+mod skopeo;
+mod stall;
 mod store;
 mod verify;
 

@@ -286,3 +286,154 @@ pub(crate) fn with_layer_types(
         Ok(bytes.to_vec())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn manifest() -> Value {
+        let blob = |media_type: &str, content: &str| {
+            let digest = Digest::of(content.as_bytes()).to_string();
+            json!({ "mediaType": media_type, "digest": digest, "size": content.len() })
+        };
+        let layer = "application/vnd.oci.image.layer.v1.tar+gzip";
+        json!({
+            "schemaVersion": 2,
+            "config": blob("application/vnd.oci.image.config.v1+json", "config"),
+            "layers": [blob(layer, "one"), blob(layer, "three"), blob(layer, "one")],
+        })
+    }
+
+    fn parse(value: &Value, limits: &Limits) -> Result<Manifest, Error> {
+        Manifest::parse("oci:x", value.to_string().as_bytes(), limits)
+    }
+
+    #[test]
+    fn each_blob_counts_once() {
+        let parsed = parse(&manifest(), &Limits::default()).unwrap();
+        assert_eq!(parsed.layers.len(), 3);
+        assert_eq!(parsed.unique_blobs().values().sum::<u64>(), 6 + 3 + 5);
+        let mut limits = Limits {
+            total_bytes: 14,
+            layers: 3,
+            ..Limits::default()
+        };
+        assert!(parse(&manifest(), &limits).is_ok());
+        limits.total_bytes = 13;
+        assert!(matches!(
+            parse(&manifest(), &limits),
+            Err(Error::Limit {
+                limit: "total_bytes",
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        type Change = fn(&mut Value);
+        let rows: [(Change, &str); 15] = [
+            (|it| it["schemaVersion"] = json!(1), "schemaVersion is 1"),
+            (|it| it["schemaVersion"] = json!("2"), "invalid type"),
+            (
+                |it| it["mediaType"] = json!("application/vnd.oci.image.index.v1+json"),
+                "its mediaType is",
+            ),
+            (|it| it["manifests"] = json!([]), "image index"),
+            (|it| it["config"] = json!(null), "names no config"),
+            (|it| it["layers"] = json!(null), "no list of layers"),
+            (|it| it["config"]["mediaType"] = json!("x/y"), "an artifact"),
+            (
+                |it| it["config"]["digest"] = json!("sha256:../../x"),
+                "config: \"sha256:../../x\" is not",
+            ),
+            (
+                |it| it["layers"][1]["digest"] = json!("sha256:AB"),
+                "layer 1: \"sha256:AB\" is not",
+            ),
+            (
+                |it| it["layers"][1]["mediaType"] = json!("x/y"),
+                "layer 1: \"x/y\" is no layer",
+            ),
+            (|it| it["layers"][1]["size"] = json!(-1), "invalid value"),
+            (|it| it["layers"][1]["size"] = json!(1.5), "invalid type"),
+            (
+                |it| it["layers"][2]["size"] = json!(4),
+                "layer 2: sha256:7692",
+            ),
+            (
+                |it| it["layers"][2]["digest"] = it["config"]["digest"].clone(),
+                "differently",
+            ),
+            (|it| *it = json!("text"), "invalid type"),
+        ];
+        for (change, expect) in rows {
+            let mut value = manifest();
+            change(&mut value);
+            match parse(&value, &Limits::default()) {
+                Err(Error::Manifest { problem, .. }) => {
+                    assert!(problem.contains(expect), "{problem} does not say {expect}");
+                }
+                other => panic!("{expect}: {other:?}"),
+            }
+        }
+        // Two readers could see two different lists.
+        let twice = manifest().to_string().replacen('{', r#"{"layers":[],"#, 1);
+        let parsed = Manifest::parse("oci:x", twice.as_bytes(), &Limits::default());
+        assert!(matches!(parsed, Err(Error::Manifest { .. })), "{parsed:?}");
+    }
+
+    #[test]
+    fn limits() {
+        type Set = fn(&mut Limits);
+        let rows: [(Set, &str); 5] = [
+            (|it| it.manifest_bytes = 10, "manifest_bytes"),
+            (|it| it.config_bytes = 5, "config_bytes"),
+            (|it| it.layers = 2, "layers"),
+            (|it| it.blob_bytes = 4, "blob_bytes"),
+            (|it| it.total_bytes = 9, "total_bytes"),
+        ];
+        for (set, expect) in rows {
+            let mut limits = Limits::default();
+            set(&mut limits);
+            match parse(&manifest(), &limits) {
+                Err(Error::Limit { limit, .. }) => assert_eq!(limit, expect),
+                other => panic!("{expect}: {other:?}"),
+            }
+        }
+        let mut huge = manifest();
+        huge["layers"][0]["size"] = json!(u64::MAX);
+        huge["layers"][2]["size"] = json!(u64::MAX);
+        let unlimited = Limits {
+            blob_bytes: u64::MAX,
+            ..Limits::default()
+        };
+        assert!(matches!(
+            parse(&huge, &unlimited),
+            Err(Error::Limit {
+                limit: "total_bytes",
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn media_types_are_put_right_only_where_they_are_wrong() {
+        let bytes = manifest().to_string().into_bytes();
+        let [one, three] = ["one", "three"].map(|it| Digest::of(it.as_bytes()));
+        let mut found = HashMap::from([(one, Compression::Gzip), (three, Compression::Gzip)]);
+        assert_eq!(with_layer_types("oci:x", &bytes, &found).unwrap(), bytes);
+        found.insert(one, Compression::None);
+        let new = with_layer_types("oci:x", &bytes, &found).unwrap();
+        let parsed = Manifest::parse("oci:x", &new, &Limits::default()).unwrap();
+        let types: Vec<_> = parsed
+            .layers
+            .iter()
+            .map(|it| layer_compression(&it.media_type))
+            .collect();
+        use Compression::{Gzip, None as Plain};
+        assert_eq!(types, [Some(Plain), Some(Gzip), Some(Plain)]);
+    }
+}

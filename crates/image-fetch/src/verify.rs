@@ -82,7 +82,7 @@ enum State {
     },
     /// The content is the stream itself, or nobody asks for it.
     Plain(Compression, bool),
-    Gzip(flate2::write::MultiGzDecoder<ContentHasher>),
+    Gzip(Box<flate2::write::MultiGzDecoder<ContentHasher>>),
     Zstd(Box<zstd::stream::write::Decoder<'static, ContentHasher>>),
     /// Decompression has failed; the stream itself is still hashed, since a wrong digest says more.
     Failed(Compression, Content),
@@ -153,7 +153,7 @@ impl Verifier {
         };
         self.state = match Compression::sniff(&head) {
             Compression::Gzip if decompress => {
-                State::Gzip(flate2::write::MultiGzDecoder::new(sink))
+                State::Gzip(Box::new(flate2::write::MultiGzDecoder::new(sink)))
             }
             Compression::Zstd if decompress => match zstd_decoder(sink) {
                 Ok(decoder) => State::Zstd(Box::new(decoder)),
@@ -231,5 +231,166 @@ impl Write for ContentHasher {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        zstd::encode_all(bytes, 1).unwrap()
+    }
+
+    /// A zstd frame that decoders pass over, as zstd:chunked writes them.
+    fn skippable(bytes: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+        [&[0x50, 0x2a, 0x4d, 0x18], &length[..], bytes].concat()
+    }
+
+    /// In pieces of these lengths, over and over.
+    fn found(bytes: &[u8], pieces: &[usize], max_content: Option<u64>) -> Found {
+        let mut verifier = Verifier::new(max_content);
+        let mut rest = bytes;
+        for length in pieces.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (piece, tail) = rest.split_at((*length).clamp(1, rest.len()));
+            verifier.update(piece);
+            rest = tail;
+        }
+        verifier.finish()
+    }
+
+    proptest! {
+        /// Members and frames, however they are cut into pieces, are one stream.
+        #[test]
+        fn pieces_do_not_matter(
+            parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..2000), 1..5),
+            pieces in prop::collection::vec(1usize..700, 1..20),
+        ) {
+            let content = Digest::of(&parts.concat());
+            let encode = |one: fn(&[u8]) -> Vec<u8>| parts.iter().flat_map(|it| one(it)).collect();
+            let skipped = |one: &[u8]| [skippable(b"before"), zstd(one), skippable(b"")].concat();
+            let rows: [(Vec<u8>, Compression); 3] = [
+                (encode(gzip), Compression::Gzip),
+                (encode(zstd), Compression::Zstd),
+                (encode(skipped), Compression::Zstd),
+            ];
+            for (bytes, compression) in rows {
+                let it = found(&bytes, &pieces, Some(10_000));
+                prop_assert_eq!(it.size, bytes.len() as u64);
+                prop_assert_eq!(it.digest, Digest::of(&bytes));
+                prop_assert_eq!(it.compression, compression);
+                prop_assert_eq!(it.content, Content::Digest(content));
+            }
+        }
+
+        /// No end but the right one is taken for it: every cut that is not between two members.
+        #[test]
+        fn cut_streams_are_corrupt(
+            bytes in prop::collection::vec(any::<u8>(), 0..500),
+            cut in 1usize..1000,
+        ) {
+            for whole in [gzip(&bytes), zstd(&bytes)] {
+                let end = whole.len() - 1 - cut % (whole.len() - 4);
+                let it = found(&whole[..end], &[100], Some(10_000));
+                prop_assert!(matches!(it.content, Content::Corrupt(_)), "{:?}", it);
+            }
+        }
+
+        /// A changed byte never gives the same content under the same stream digest.
+        #[test]
+        fn the_stream_is_hashed_though_it_cannot_be_decoded(
+            bytes in prop::collection::vec(any::<u8>(), 0..500),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let mut bad = gzip(&bytes);
+            let at = at.index(bad.len());
+            bad[at] ^= 0x55;
+            prop_assert_eq!(found(&bad, &[7], Some(10_000)).digest, Digest::of(&bad));
+        }
+    }
+
+    #[test]
+    fn kinds_and_limits() {
+        let text = b"some content that is no archive";
+        let ok = Content::Digest(Digest::of(text));
+        let length = text.len() as u64;
+        use Compression::{Gzip, None as Plain, Zstd};
+        let rows: [(Vec<u8>, Option<u64>, Compression, Content); 12] = [
+            (text.to_vec(), Some(length), Plain, ok),
+            (text.to_vec(), Some(length - 1), Plain, Content::TooLong),
+            (text.to_vec(), None, Plain, Content::NotChecked),
+            (Vec::new(), Some(0), Plain, Content::Digest(Digest::of(b""))),
+            (
+                vec![0x1f],
+                Some(9),
+                Plain,
+                Content::Digest(Digest::of(&[0x1f])),
+            ),
+            (
+                gzip(text),
+                Some(length),
+                Gzip,
+                Content::Digest(Digest::of(text)),
+            ),
+            (gzip(text), Some(length - 1), Gzip, Content::TooLong),
+            (gzip(text), None, Gzip, Content::NotChecked),
+            (
+                zstd(text),
+                Some(length),
+                Zstd,
+                Content::Digest(Digest::of(text)),
+            ),
+            (zstd(text), Some(length - 1), Zstd, Content::TooLong),
+            (zstd(text), None, Zstd, Content::NotChecked),
+            (
+                skippable(b"nothing"),
+                Some(0),
+                Zstd,
+                Content::Digest(Digest::of(b"")),
+            ),
+        ];
+        for (at, (bytes, max, compression, content)) in rows.into_iter().enumerate() {
+            let it = found(&bytes, &[1], max);
+            assert_eq!(
+                (it.compression, it.content),
+                (compression, content),
+                "row {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_follows_a_stream_is_no_part_of_it() {
+        for bytes in [gzip(b"x"), zstd(b"x")] {
+            for tail in [&b"garbage"[..], &[0; 600], b"\x1f\x8b"] {
+                let it = found(&[&bytes[..], tail].concat(), &[50], Some(100));
+                assert!(
+                    matches!(it.content, Content::Corrupt(_)),
+                    "{tail:?}: {it:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_that_is_too_large_is_refused() {
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(ZSTD_WINDOW_LOG_MAX + 1).unwrap();
+        encoder.write_all(&vec![0; 1 << 20]).unwrap();
+        let bytes = encoder.finish().unwrap();
+        let it = found(&bytes, &[1000], Some(1 << 30));
+        assert!(matches!(it.content, Content::Corrupt(_)), "{it:?}");
     }
 }

@@ -287,32 +287,92 @@ async fn a_dropped_fetch_leaves_nothing_that_counts() {
     assert!(partials(&place.store()).is_empty());
 }
 
+/// A small file system in place of the store; unmounted at the end.
+struct Small(String);
+
+impl Small {
+    fn mount(place: &Place, kilobytes: u32) -> Option<Self> {
+        let store = place.text("store");
+        let size = format!("size={kilobytes}k");
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs", &store])
+            .status();
+        if !mount.unwrap().success() {
+            // Only root may mount: that is no missing tool, so no error in CI either.
+            eprintln!("SKIP (1): tmpfs cannot be mounted here");
+            return None;
+        }
+        Some(Self(store))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        run("umount", &[&self.0]);
+    }
+}
+
 #[tokio::test]
 async fn a_file_system_without_room() {
     if !have(&["skopeo", "mount", "umount"]) {
         return;
     }
     let (place, _, reference) = with_layout(490);
-    let store = place.text("store");
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=200k", "tmpfs", &store])
-        .status()
-        .unwrap();
-    if !mounted.success() {
-        // Only root may mount; this is no missing tool, so not an error in CI either.
-        eprintln!("SKIP (1): tmpfs cannot be mounted here");
+    let Some(_mounted) = Small::mount(&place, 200) else {
         return;
-    }
-    let error = place.fetch(&reference, &options()).await.error();
-    let files = blobs(&place.store());
-    run("umount", &[&store]);
-    match error {
+    };
+    match place.fetch(&reference, &options()).await.error() {
         Error::NoSpace {
             needed, available, ..
         } => assert!(needed > available),
         other => panic!("{other}"),
     }
-    assert_eq!(files.len(), 1, "the config only");
+    assert_eq!(blobs(&place.store()).len(), 1, "the config only");
+}
+
+#[tokio::test]
+async fn a_file_system_that_fills_up_meanwhile() {
+    if !have(&["skopeo", "docker-registry", "mount", "umount"]) {
+        return;
+    }
+    let registry = Registry::start();
+    let image = Image::small(495);
+    registry.push(&image, "base");
+    let proxy = Proxy::start(&registry.address);
+    let digest = image.layers[0].digest();
+    proxy.fail(blob(digest), 1, Fault::Gate(50_000));
+    let place = Place::new();
+    let Some(_mounted) = Small::mount(&place, 600) else {
+        return;
+    };
+    let filler = place.store().join("filler");
+    let (gates, path) = (proxy.clone(), filler.clone());
+    let filling = std::thread::spawn(move || {
+        gates.wait_for_gates(1);
+        while fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .and_then(|mut it| std::io::Write::write_all(&mut it, &[1; 4096]))
+            .is_ok()
+        {}
+        gates.open_gates();
+    });
+    let outcome = place.fetch(&proxy.image("base"), &options()).await;
+    filling.join().unwrap();
+    match outcome.error() {
+        Error::Store { source, .. } => {
+            assert_eq!(source.kind(), std::io::ErrorKind::StorageFull, "{source}");
+        }
+        other => panic!("{other}"),
+    }
+    assert!(partials(&place.store()).is_empty());
+    assert!(!blobs(&place.store()).contains(&digest.hex()));
+    fs::remove_file(filler).unwrap();
+    place
+        .fetch(&proxy.image("base"), &options())
+        .await
+        .fetched();
 }
 
 #[tokio::test]
