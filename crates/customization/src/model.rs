@@ -37,6 +37,18 @@ pub enum Format {
     Ignition,
 }
 
+impl Format {
+    /// The spelling that a file name promises: `.bu`, `.yaml` and `.yml` are Butane, `.ign` and `.json`
+    /// are Ignition.
+    pub fn of_name(name: &str) -> Option<Self> {
+        match name.rsplit_once('.')?.1 {
+            "bu" | "yaml" | "yml" => Some(Self::Butane),
+            "ign" | "json" => Some(Self::Ignition),
+            _ => None,
+        }
+    }
+}
+
 /// A customization: what one document asks for, checked, with every `data:` URL decoded and every
 /// local file read.
 #[derive(Debug, Clone, PartialEq, Eq)]

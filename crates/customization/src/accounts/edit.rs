@@ -158,12 +158,13 @@ fn add_user(db: &mut Database, user: &PlannedUser, defaults: &Defaults, today: u
     let ranges = [(&mut db.subuid, user.subuid), (&mut db.subgid, user.subgid)];
     for (table, range) in ranges {
         if let (Some(table), Some(range)) = (table, range) {
+            // The search for a hole sorts what is there; the new line comes after it.
+            table.sort_ranges();
             table.push(&[
                 &user.name,
                 &range.start.to_string(),
                 &range.count.to_string(),
             ]);
-            table.sort_ranges();
         }
     }
 }

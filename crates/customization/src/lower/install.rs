@@ -72,6 +72,9 @@ fn expand(
 }
 
 fn links(work: &mut Work<'_>, unit: &UnitFile, origin: &Origin) {
+    if unit.linked {
+        link(work, &format!("{ETC}/{}", unit.name), unit, true, origin);
+    }
     aliases(work, unit, origin);
     let Some(parts) = UnitName::parse(&unit.name) else {
         return;

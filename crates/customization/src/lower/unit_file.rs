@@ -23,6 +23,8 @@ pub(super) struct UnitFile {
     pub(super) name: String,
     /// Its file, as a link to it is written.
     pub(super) path: String,
+    /// Whether the file is where no unit is looked for, and only a link leads to it.
+    pub(super) linked: bool,
     pub(super) install: Install,
 }
 
@@ -70,7 +72,8 @@ pub(super) fn find(work: &Work<'_>, name: &str) -> Found {
                 let own = split(path.as_bytes()).1;
                 if base.as_bytes() == own {
                     // A linked unit: the same name, kept elsewhere.
-                    return read(work, &name, &lossy(&target));
+                    let kept = work.resolve(path.as_bytes());
+                    return read(work, &name, &kept.map_or(path, |kept| lossy(&kept)));
                 }
                 let target = UnitName::parse(&base);
                 name = match (target, parts.instance) {
@@ -100,6 +103,10 @@ fn read(work: &Work<'_>, name: &str, path: &str) -> Found {
     let Some(main) = text(work, path) else {
         return Found::Missing;
     };
+    // An empty unit file is a mask, as a link to /dev/null is.
+    if main.is_empty() {
+        return Found::Masked;
+    }
     let mut install = Install::default();
     install.add(&main);
     for text in dropins(work, name) {
@@ -108,6 +115,7 @@ fn read(work: &Work<'_>, name: &str, path: &str) -> Found {
     Found::Unit(UnitFile {
         name: name.into(),
         path: path.into(),
+        linked: !SEARCH.iter().any(|dir| path.starts_with(dir)),
         install,
     })
 }

@@ -99,6 +99,15 @@ fn files_are_those_of_shadow_utils() {
 }
 
 #[test]
+fn a_new_subordinate_range_comes_after_the_sorted_ones() {
+    let c = accepted("passwd: { users: [{ name: alice }] }");
+    let edited = edit_account_files(&account_plan(&c), &base_accounts(), TODAY);
+    let expect = "core:100000:65536\nzed:300000:65536\nalice:165536:65536\n";
+    assert_eq!(String::from_utf8(edited.subuid.unwrap()).unwrap(), expect);
+    assert_eq!(String::from_utf8(edited.subgid.unwrap()).unwrap(), expect);
+}
+
+#[test]
 fn nothing_asked_changes_nothing() {
     let base = BaseAccounts {
         // No line end, a comment and a line for NIS: all stay as they are.

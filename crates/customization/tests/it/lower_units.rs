@@ -12,6 +12,9 @@ f /usr/lib/systemd/system/static.service 644 0:0 [Service]\\n
 f /usr/lib/systemd/system/net.service 644 0:0 [Install]\\nWantedBy=a.target\\nAlso=net.socket\\nAlias=dbus-net.service\\n
 f /usr/lib/systemd/system/net.socket 644 0:0 [Install]\\nWantedBy=sockets.target\\n
 l /usr/lib/systemd/system/other.service -> ssh.service
+f /usr/lib/elsewhere/linked.service 644 0:0 [Install]\\nWantedBy=multi-user.target\\n
+l /usr/lib/systemd/system/linked.service -> ../../elsewhere/linked.service
+f /usr/lib/systemd/system/empty.service 644 0:0
 l /etc/systemd/system/masked.service -> /dev/null
 l /etc/systemd/system/sshd.service -> /usr/lib/systemd/system/ssh.service
 l /etc/systemd/system/multi-user.target.wants/ssh.service -> /usr/lib/systemd/system/ssh.service
@@ -166,6 +169,14 @@ fn enable() {
         "{name: other.service, enabled: true}",
         &[],
         "enable other.service\\n",
+    );
+    check(
+        "{name: linked.service, enabled: true}",
+        &[
+            "link /etc/systemd/system/multi-user.target.wants/linked.service -> /usr/lib/elsewhere/linked.service 0:0",
+            "link /etc/systemd/system/linked.service -> /usr/lib/elsewhere/linked.service 0:0",
+        ],
+        "enable linked.service\\n",
     );
     // An [Install] section in a drop-in counts.
     check(

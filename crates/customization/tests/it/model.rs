@@ -161,6 +161,19 @@ kernel_arguments: {should_exist: [quiet], should_not_exist: [rhgb]}
 }
 
 #[test]
+fn names_promise_a_spelling() {
+    let check =
+        |name: &str, expect: Option<Format>| assert_eq!(Format::of_name(name), expect, "{name}");
+    check("dir.x/site.bu", Some(Format::Butane));
+    check("a.yaml", Some(Format::Butane));
+    check("a.yml", Some(Format::Butane));
+    check("a.ign", Some(Format::Ignition));
+    check("a.json", Some(Format::Ignition));
+    check("a.toml", None);
+    check("bu", None);
+}
+
+#[test]
 fn json_strings() {
     let check = |json: &str, expect: &str| {
         let text = format!(
