@@ -29,19 +29,20 @@ impl<C> ContentSource<Content<C>> for Source<'_, C> {
 }
 
 /// Writes what the derivation adds to `base`, the tree that it was planned on, as one layer. The
-/// same derivation gives the same bytes. `source` is asked only for a file of the base whose
-/// metadata changed.
+/// same derivation gives the same bytes. `same` compares two contents of the base; `source` is asked
+/// only for a file of the base whose metadata changed.
 ///
 /// # Errors
 /// When something cannot be in an archive, or reading or writing fails.
-pub fn write_layer<C: Clone + PartialEq + FileSize>(
+pub fn write_layer<C: Clone + FileSize>(
     base: &Tree<C>,
     derivation: &Derivation<C>,
+    same: impl Fn(&C, &C) -> bool,
     source: &mut dyn ContentSource<C>,
     out: impl Write,
     options: &LayerOptions,
 ) -> Result<WrittenLayer, Error> {
-    let same = |a: &C, b: &Content<C>| matches!(b, Content::Base(b) if a == b);
+    let same = |a: &C, b: &Content<C>| matches!(b, Content::Base(b) if same(a, b));
     let changes = pleach_layer_merge::diff(base, &derivation.tree, same);
     pleach_layer_merge::write_layer(&changes, &mut Source(source), out, options)
 }

@@ -1,0 +1,224 @@
+//! A disk is booted and its state captured.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use cap_std::fs::Dir;
+use clap::{Args, ValueEnum};
+use pleach_booted_state::Snapshot;
+use pleach_deployment::disk;
+use super::image::{make, open_dir, split};
+use pleach_vm::{
+    Boot, GuestFailure, Host, Input, Media, Outcome, Payload, Permits, ProbeOptions, RunOptions,
+    Uuid, Wanted,
+};
+
+/// All machines that are compared are the same machine.
+const MACHINE: &str = "11111111-2222-4333-8444-555555555555";
+
+/// The longest that one machine waits for others.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// A first boot may reboot once for its kernel arguments; one that never stops doing so is broken.
+const MAX_REBOOTS: u32 = 3;
+
+/// The largest kernel or initramfs that is read from a disk, in bytes.
+const MAX_BOOT_FILE: u64 = 512 << 20;
+
+const SNAPSHOT: &str = "snapshot.json";
+
+/// How to boot.
+#[derive(Args, Clone)]
+pub(crate) struct BootOptions {
+    /// The capture agent for the guest, a static binary [default: pleach-capture beside pleach]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) agent: Option<PathBuf>,
+    /// What runs the guest's code.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) accel: Accel,
+}
+
+/// What runs the guest's code.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum Accel {
+    /// KVM where a probe finds that it works, else TCG.
+    #[default]
+    Auto,
+    /// KVM or nothing.
+    Kvm,
+    /// QEMU's translator.
+    Tcg,
+}
+
+/// What this host can boot, and with what.
+pub(crate) struct Machines {
+    pub(crate) host: Host,
+    permits: Permits,
+    proc: Dir,
+    agent: Vec<u8>,
+}
+
+/// A first boot, apart from its disk.
+#[derive(Default)]
+pub(crate) struct FirstBoot {
+    /// Kernel arguments behind those of the boot entry.
+    pub(crate) kernel_arguments: Vec<String>,
+    /// Files for the firmware configuration device.
+    pub(crate) fw_cfg: Vec<(String, Vec<u8>)>,
+}
+
+impl FirstBoot {
+    /// Hands Ignition its document, in the way of QEMU's platform.
+    pub(crate) fn ignite(&mut self, document: Vec<u8>) {
+        self.fw_cfg.push(("opt/com.coreos/config".to_owned(), document));
+        let arguments = ["ignition.firstboot=1", "ignition.platform.id=qemu"];
+        self.kernel_arguments.extend(arguments.map(str::to_owned));
+    }
+}
+
+/// What came of a boot.
+pub(crate) struct Booted {
+    pub(crate) snapshot: Snapshot,
+    /// Times, reboots and retries, for people.
+    pub(crate) account: String,
+    /// Whether infrastructure failed once.
+    pub(crate) flaky: bool,
+}
+
+impl Machines {
+    /// Finds out what runs here. `scratch` gets the probe's files and the permits.
+    pub(crate) fn find(scratch: &Path, options: &BootOptions) -> Result<Self> {
+        let agent = agent(options.agent.as_deref())?;
+        let probe = ProbeOptions {
+            wanted: match options.accel {
+                Accel::Auto => Wanted::Auto,
+                Accel::Kvm => Wanted::Kvm,
+                Accel::Tcg => Wanted::Tcg,
+            },
+            ..ProbeOptions::default()
+        };
+        let host = pleach_vm::probe(&make(&scratch.join("probe"))?, &probe)?;
+        let proc = open_dir(Path::new("/proc"))?;
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // The same directory for all who share the machine, whatever they test.
+        let pool = make(&std::env::temp_dir().join("pleach-vm-permits"))?;
+        let memory = memory_mib(&proc)? / 4 * 3;
+        let permits = Permits::new(pool, u32::try_from(cpus).unwrap_or(u32::MAX), memory, PATIENCE);
+        Ok(Self { host, permits, proc, agent })
+    }
+
+    /// Boots a disk image by its first boot entry and captures the booted state. What is left of
+    /// the boot stays in `run`, which must not exist; the image itself is not written to.
+    pub(crate) fn capture(&self, image: &Path, first: &FirstBoot, run: &Path) -> Result<Booted> {
+        let mut image = image.to_owned();
+        let mut account = String::new();
+        for number in 0..=MAX_REBOOTS {
+            let run = run.join(format!("boot-{}", number + 1));
+            let report = self.boot(&image, first, &run)?;
+            account.push_str(&format!("{}\n", report.attempt));
+            let attempt = run.join(&report.attempt.directory);
+            match report.attempt.outcome {
+                Outcome::Finished(finished) => {
+                    let json = finished.files.get(SNAPSHOT.as_bytes()).with_context(|| {
+                        format!("the agent left no {SNAPSHOT}; see {}", attempt.display())
+                    })?;
+                    let snapshot = Snapshot::from_json(json)
+                        .with_context(|| format!("reading the capture in {}", attempt.display()))?;
+                    return Ok(Booted { snapshot, account, flaky: report.flaky.is_some() });
+                }
+                // It changed its own boot entry: the next boot is by that.
+                Outcome::Rebooted => image = attempt.join("disk.img"),
+                outcome => return Err(failure(&outcome, &attempt)),
+            }
+        }
+        bail!("it rebooted {MAX_REBOOTS} times and never came to an end; see {}", run.display())
+    }
+
+    fn boot(&self, image: &Path, first: &FirstBoot, run: &Path) -> Result<pleach_vm::Report> {
+        let (folder, name) = split(image)?;
+        let files = make(&run.join("entry"))?;
+        let entry = disk::boot_entries((&folder, &name))?
+            .into_iter()
+            .next()
+            .with_context(|| format!("{} has no boot entry", image.display()))?;
+        let part = |path: Option<&String>, to: &str| -> Result<()> {
+            let path = path.with_context(|| format!("a boot entry without a {to}"))?;
+            // Paths of a boot entry are relative to the file system that /boot is on.
+            let path = Path::new("/boot").join(path.trim_start_matches('/'));
+            files.write(to, disk::read_file((&folder, &name), &path, MAX_BOOT_FILE)?)?;
+            Ok(())
+        };
+        part(entry.linux.as_ref(), "kernel")?;
+        part(entry.initrd.first(), "initrd")?;
+        let mut command_line = entry.options.to_string();
+        for argument in &first.kernel_arguments {
+            command_line.push(' ');
+            command_line.push_str(argument);
+        }
+        let command = format!("./pleach-capture \"$PLEACH_RESULT_DIR/{SNAPSHOT}\"");
+        let payload = Payload::command(["/bin/sh", "-c", &command]).file(
+            "pleach-capture",
+            self.agent.clone(),
+            0o755,
+        );
+        let mut boot = Boot::new(command_line, payload);
+        boot.uuid = Some(MACHINE.parse::<Uuid>()?);
+        boot.fw_cfg = first.fw_cfg.clone();
+        boot.shutdown = pleach_vm::Shutdown::Forced;
+        let media = Media {
+            disk: Input::new(&folder, &name),
+            kernel: Input::new(&files, "kernel"),
+            initrd: Input::new(&files, "initrd"),
+        };
+        let options = RunOptions {
+            permits: Some(&self.permits),
+            proc: Some(&self.proc),
+            ..RunOptions::default()
+        };
+        Ok(pleach_vm::boot(&boot, &media, &open_dir(run)?, &self.host, &options)?)
+    }
+}
+
+/// Says what failed, where it was kept, and how the console and the journal ended.
+fn failure(outcome: &Outcome, attempt: &Path) -> anyhow::Error {
+    let tail = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text).into_owned();
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n    ")
+    };
+    let mut text = format!("{outcome}\n  kept in {}", attempt.display());
+    if let Ok(console) = std::fs::read(attempt.join("console.log")) {
+        text.push_str(&format!("\n  the console's end:\n    {}", tail(&console)));
+    }
+    if let Outcome::Guest(
+        GuestFailure::Exit(left)
+        | GuestFailure::Agent { left, .. }
+        | GuestFailure::Emergency { left, .. },
+    ) = outcome
+    {
+        text.push_str(&format!("\n  the agent said:\n    {}", tail(&left.stderr)));
+        text.push_str(&format!("\n  the journal's end:\n    {}", tail(&left.journal)));
+    }
+    anyhow!(text)
+}
+
+fn agent(path: Option<&Path>) -> Result<Vec<u8>> {
+    let path = match path {
+        Some(path) => path.to_owned(),
+        None => std::env::current_exe()?.with_file_name("pleach-capture"),
+    };
+    std::fs::read(&path).with_context(|| {
+        format!(
+            "reading the capture agent {}; name it with --agent (it is the binary of pleach-booted-state, built static)",
+            path.display()
+        )
+    })
+}
+
+fn memory_mib(proc: &Dir) -> Result<u64> {
+    let text = proc.read_to_string("meminfo").context("reading /proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kib.context("/proc/meminfo has no MemTotal")? / 1024)
+}

@@ -1,0 +1,55 @@
+//! `pleach capture`: a disk, booted, as a value.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use super::boot::{BootOptions, FirstBoot, Machines};
+use super::exit::End;
+use super::image::make;
+use super::output;
+
+/// Boot a disk image and capture the state that it comes up with.
+///
+/// The image is not changed: the guest writes to a copy. Inside a running system, pleach-capture
+/// does the same.
+#[derive(Args)]
+pub(crate) struct Capture {
+    /// A raw disk image with a boot entry.
+    disk: PathBuf,
+    /// Where the capture, console, journal and the guest's disk are kept; must not exist.
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    #[command(flatten)]
+    booting: BootOptions,
+    /// A kernel argument behind those of the boot entry; may be given again.
+    #[arg(long, value_name = "ARGUMENT")]
+    karg: Vec<String>,
+    /// An Ignition document for the first boot.
+    #[arg(long, value_name = "FILE")]
+    ignition: Option<PathBuf>,
+}
+
+impl Capture {
+    pub(crate) fn run(&self) -> Result<End> {
+        if self.output.exists() {
+            bail!("{} is there already", self.output.display());
+        }
+        make(&self.output)?;
+        let machines = Machines::find(&self.output, &self.booting)?;
+        output::step(&machines.host.to_string());
+        let mut first = FirstBoot { kernel_arguments: self.karg.clone(), ..FirstBoot::default() };
+        if let Some(path) = &self.ignition {
+            let document =
+                std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+            first.ignite(document);
+        }
+        let booted = machines.capture(&self.disk, &first, &self.output)?;
+        let snapshot = self.output.join("snapshot.json");
+        std::fs::write(&snapshot, booted.snapshot.to_json())?;
+        output::step(booted.account.trim());
+        output::print(&format!("{}\n", snapshot.display()))?;
+        Ok(End::Fine)
+    }
+}

@@ -1,0 +1,115 @@
+//! A tree becomes a sysroot and a disk, with or without something injected.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use cap_std::fs::Dir;
+use pleach_booted_state::Snapshot;
+use pleach_deployment::{
+    CommitOptions, DeployOptions, Deployment, ImageMetadata, KernelArguments, Origin, Sysroot, disk,
+};
+use pleach_inject::EtcPlan;
+
+use super::image::{OpenImage, make, open_dir, split};
+
+/// The stateroot, as bootc names it.
+const STATEROOT: &str = "default";
+
+/// What machines need here that no image should say: the disk is whole, its label is known.
+const ROOT: &str = "root=LABEL=root";
+
+/// Fixed, so that two disks do not differ by it.
+const UUID: &str = "6f1ddb3a-3f6a-4f0c-9d55-0d2b6a1f7a10";
+
+/// A sysroot in a folder, from which a disk image can be made.
+pub(crate) struct Composed {
+    sysroot: PathBuf,
+    deployment: Deployment,
+    timestamp: u64,
+}
+
+impl Composed {
+    /// Commits and deploys the merged tree in `tree`, which is `image`'s.
+    ///
+    /// `kernel_arguments` come behind those of the image and, with `inject`, before its own.
+    pub(crate) fn new(
+        tree: &Dir,
+        image: &OpenImage,
+        kernel_arguments: &[String],
+        inject: Option<&EtcPlan>,
+        sysroot: &Path,
+    ) -> Result<Self> {
+        let dir = make(sysroot)?;
+        let root = Sysroot::init(&dir)?.without_fsync();
+        let timestamp = image.created();
+        let mut options = CommitOptions::new("pleach/image", timestamp);
+        options.subject = image.digest();
+        options.metadata.version = image.version();
+        options.metadata.image = Some(ImageMetadata {
+            manifest_digest: image.digest(),
+            manifest: image.manifest()?,
+            config: image.config()?,
+        });
+        let commit = root.commit_tree(tree, &options)?;
+        root.init_stateroot(STATEROOT)?;
+        let origin = Origin::ContainerImage(format!("ostree-unverified-image:{}", image.reference()));
+        let mut options = DeployOptions::new(STATEROOT, commit.checksum, origin);
+        options.kernel_arguments = arguments(kernel_arguments, inject)?;
+        let deployment = root.deploy(&options)?;
+        if let Some(plan) = inject {
+            let (etc, var) = (root.deployment_etc(&deployment)?, root.var(STATEROOT)?);
+            pleach_inject::apply(plan, &etc, &var)?;
+        }
+        Ok(Self { sysroot: sysroot.to_owned(), deployment, timestamp })
+    }
+
+    /// Writes the disk image.
+    pub(crate) fn write_disk(&self, image: &Path) -> Result<()> {
+        let (folder, name) = split(image)?;
+        let options = disk::DiskOptions::new(UUID, UUID, self.timestamp);
+        disk::write_image(&open_dir(&self.sysroot)?, (&folder, &name), &options)?;
+        Ok(())
+    }
+
+    /// What can be known of it without booting it.
+    pub(crate) fn static_view(&self) -> Result<Snapshot> {
+        let root = Sysroot::open(&open_dir(&self.sysroot)?)?;
+        let deployment = root.deployment_root(&self.deployment)?;
+        let (etc, var) = (root.deployment_etc(&self.deployment)?, root.var(STATEROOT)?);
+        pleach_booted_state::static_view(&deployment, &etc, &var, &Default::default())
+            .context("reading the deployment")
+    }
+}
+
+fn arguments(own: &[String], inject: Option<&EtcPlan>) -> Result<KernelArguments> {
+    let mut arguments: KernelArguments = ROOT.parse()?;
+    for argument in own.iter().chain(inject.iter().flat_map(|plan| &plan.kernel_arguments)) {
+        arguments.extend(&argument.parse()?);
+    }
+    let removed = inject.is_some_and(|plan| !plan.removed_kernel_arguments.is_empty());
+    anyhow::ensure!(
+        !removed,
+        "kernel_arguments.should_not_exist: removing an argument of the image's kargs.d from one deployment is not supported yet"
+    );
+    Ok(arguments)
+}
+
+/// Takes the immutable flag from the deployments of every sysroot below `path`, so that they can be
+/// removed.
+pub(crate) fn unlock(path: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() {
+            continue;
+        }
+        if entry.path().join("ostree/repo").is_dir() {
+            let sysroot = Sysroot::open(&open_dir(&entry.path())?)?;
+            for deployment in sysroot.deployments()? {
+                sysroot.set_mutable(&deployment, true)?;
+            }
+        } else if entry.path().join("sysroot").is_dir() {
+            unlock(&entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! `pleach deploy`: an image onto a disk.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use super::compose::Composed;
+use super::exit::End;
+use super::fetch::Source;
+use super::image::{self, make, split};
+use super::output;
+
+/// Install images as ostree deployments.
+#[derive(Args)]
+pub(crate) struct Deploy {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Write a bootable disk image with one deployment of an image.
+    Install(Install),
+}
+
+#[derive(Args)]
+struct Install {
+    image: String,
+    /// The disk image to write; replaced if it is there.
+    #[arg(long, value_name = "FILE")]
+    disk: PathBuf,
+    /// A kernel argument behind those of the image; may be given again.
+    #[arg(long, value_name = "ARGUMENT")]
+    karg: Vec<String>,
+    #[command(flatten)]
+    source: Source,
+}
+
+impl Deploy {
+    pub(crate) fn run(&self) -> Result<End> {
+        match &self.what {
+            What::Install(install) => install.run()?,
+        }
+        Ok(End::Fine)
+    }
+}
+
+impl Install {
+    fn run(&self) -> Result<()> {
+        let image = image::open(&self.image, &self.source)?;
+        let (folder, name) = split(&self.disk)?;
+        drop(folder);
+        let mut work = name.clone().into_os_string();
+        work.push(".work");
+        let work = self.disk.with_file_name(work);
+        image::remove(&work)?;
+        let merged = image.merge(&make(&work.join("spool"))?)?;
+        let tree = make(&work.join("tree"))?;
+        output::step("unpacking");
+        merged.materialize(&tree)?;
+        output::step("deploying");
+        let composed = Composed::new(&tree, &image, &self.karg, None, &work.join("sysroot"))?;
+        output::step("writing the disk");
+        composed.write_disk(&self.disk)?;
+        image::remove(&work)?;
+        output::print(&format!("{}@{}\n  on {}\n", image.reference(), image.digest(), self.disk.display()))
+    }
+}

@@ -1,0 +1,48 @@
+//! What is made from the command's own definition.
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use super::exit::End;
+
+/// Print generated documentation.
+#[derive(Args)]
+pub(crate) struct Generate {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// The reference of all verbs and options, as Markdown.
+    Reference,
+}
+
+impl Generate {
+    pub(crate) fn run(&self, command: &clap::Command) -> Result<End> {
+        match self.what {
+            What::Reference => print!("{}", reference(command)),
+        }
+        Ok(End::Fine)
+    }
+}
+
+fn reference(command: &clap::Command) -> String {
+    let mut out = String::from(
+        "# The command line\n\nMade by `cargo xtask codegen` from the command's own definition.\n",
+    );
+    section(command.clone(), "", &mut out);
+    out
+}
+
+fn section(mut command: clap::Command, parent: &str, out: &mut String) {
+    let name = format!("{parent}{}", command.get_name());
+    let help = command.clone().bin_name(&name).term_width(100).render_long_help().to_string();
+    let help: String = help.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    out.push_str(&format!("\n## {name}\n\n```text\n{help}```\n"));
+    for verb in command.get_subcommands_mut() {
+        if verb.get_name() != "help" && !verb.is_hide_set() {
+            section(verb.clone(), &format!("{name} "), out);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Images by reference, opened from a layout and merged.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use pleach_fs_tree::{FileContent, MaterializeOptions, Tree, materialize};
+use pleach_image_fetch::{ImageReference, Transport};
+use pleach_layer_merge::{
+    ContentRef, ContentStore, Image, Layout, MergeOptions, StoreOptions, contents,
+};
+
+use super::fetch::Source;
+use super::output;
+
+/// An image in a layout.
+pub(crate) struct OpenImage {
+    reference: String,
+    layout: Layout,
+    image: Image,
+}
+
+/// Opens an image: one in a layout right there, any other after fetching it into the store.
+pub(crate) fn open(reference: &str, source: &Source) -> Result<OpenImage> {
+    let parsed: ImageReference = reference.parse()?;
+    if parsed.transport() == Transport::Oci {
+        let (folder, tag) = layout_name(reference)?;
+        return open_layout(&folder, tag);
+    }
+    let (store, fetched) = source.fetch(&parsed, parsed.name())?;
+    let mut image = open_layout(&store, Some(&fetched.manifest_digest.to_string()))?;
+    image.reference = reference.to_owned();
+    Ok(image)
+}
+
+/// Opens an image of a layout, by tag or digest.
+pub(crate) fn open_layout(folder: &Path, name: Option<&str>) -> Result<OpenImage> {
+    let reference = match name {
+        Some(name) => format!("oci:{}:{name}", folder.display()),
+        None => format!("oci:{}", folder.display()),
+    };
+    let layout = Layout::open(&open_dir(folder)?).with_context(|| format!("opening {reference}"))?;
+    let image = layout.resolve(name, None).with_context(|| format!("opening {reference}"))?;
+    Ok(OpenImage { reference, layout, image })
+}
+
+/// The folder and the tag of `oci:DIR[:TAG]`.
+pub(crate) fn layout_name(reference: &str) -> Result<(PathBuf, Option<&str>)> {
+    let Some(rest) = reference.strip_prefix("oci:") else {
+        bail!("{reference}: only oci:DIR[:TAG] can be written to");
+    };
+    Ok(match rest.split_once(':') {
+        Some((folder, tag)) => (folder.into(), Some(tag)),
+        None => (rest.into(), None),
+    })
+}
+
+impl OpenImage {
+    /// As it was asked for.
+    pub(crate) fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    /// `sha256:…` of the manifest.
+    pub(crate) fn digest(&self) -> String {
+        self.image.digest().to_string()
+    }
+
+    pub(crate) fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// The manifest as text.
+    pub(crate) fn manifest(&self) -> Result<String> {
+        Ok(String::from_utf8(self.image.manifest_bytes().to_vec())?)
+    }
+
+    /// The configuration as text.
+    pub(crate) fn config(&self) -> Result<String> {
+        Ok(String::from_utf8(self.image.config_bytes().to_vec())?)
+    }
+
+    /// When it was created, as the configuration says it.
+    pub(crate) fn created_text(&self) -> Option<String> {
+        self.image.config_json()["created"].as_str().map(str::to_owned)
+    }
+
+    /// When it was created, in seconds since the epoch; 0 where it does not say.
+    pub(crate) fn created(&self) -> u64 {
+        self.created_text().as_deref().and_then(seconds).unwrap_or(0)
+    }
+
+    /// The version that it gives itself.
+    pub(crate) fn version(&self) -> Option<String> {
+        self.image.label("org.opencontainers.image.version").map(str::to_owned)
+    }
+
+    /// Copies the layers' blobs into another layout, verified on the way.
+    pub(crate) fn copy_layers(&self, to: &Layout) -> Result<()> {
+        for layer in self.image.layers() {
+            if to.has_blob(&layer.digest, layer.size) {
+                continue;
+            }
+            let mut from = self.layout.open_blob(&layer.digest, Some(layer.size))?;
+            let mut blob = to.write_blob()?;
+            std::io::copy(&mut from, &mut blob)
+                .with_context(|| format!("copying {}", layer.digest))?;
+            blob.finish()?;
+        }
+        Ok(())
+    }
+
+    /// The merged tree; what is too large for memory goes into an unnamed file in `spool`.
+    pub(crate) fn merge(&self, spool: &Dir) -> Result<Merged> {
+        let store = ContentStore::new(spool, &StoreOptions::default())?;
+        let options = MergeOptions::default();
+        let merged = pleach_layer_merge::merge(&self.layout, &self.image, &store, &options)
+            .with_context(|| format!("merging {}", self.reference))?;
+        for note in &merged.notes {
+            let (layer, path, what) = (note.layer, &note.path, &note.what);
+            output::step(&format!("{}: layer {layer}: {path}: {what}", self.reference));
+        }
+        Ok(Merged(merged))
+    }
+
+    /// The merged tree without its contents.
+    pub(crate) fn index(&self) -> Result<pleach_layer_merge::Merged<FileContent>> {
+        pleach_layer_merge::index(&self.layout, &self.image, &MergeOptions::default())
+            .with_context(|| format!("reading {}", self.reference))
+    }
+}
+
+/// A merged image with its contents.
+pub(crate) struct Merged(pleach_layer_merge::Merged<ContentRef>);
+
+impl Merged {
+    pub(crate) fn tree(&self) -> &Tree<ContentRef> {
+        &self.0.tree
+    }
+
+    /// Writes it into an empty directory.
+    pub(crate) fn materialize(&self, target: &Dir) -> Result<()> {
+        let root = rustix::process::geteuid().is_root();
+        let options = MaterializeOptions { owner: root, devices: root, ..Default::default() };
+        materialize(self.tree(), target, &mut contents(), &options)?;
+        Ok(())
+    }
+}
+
+/// The bytes of a file of a merged image.
+pub(crate) fn read(content: &ContentRef) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    content.open().read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// RFC 3339 in UTC, as image configurations have it, to seconds since the epoch.
+fn seconds(text: &str) -> Option<u64> {
+    let (date, time) = text.split_once('T')?;
+    let mut date = date.splitn(3, '-').map(str::parse::<i64>);
+    let mut next = || date.next()?.ok();
+    let (year, month, day) = (next()?, next()?, next()?);
+    let time = time.strip_suffix('Z')?.split('.').next()?;
+    let mut time = time.splitn(3, ':').map(str::parse::<i64>);
+    let mut next = || time.next()?.ok();
+    let (hours, minutes, seconds) = (next()?, next()?, next()?);
+    // Days since the epoch in the proleptic Gregorian calendar, years beginning in March.
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, month) = (year.div_euclid(400), (month + 9) % 12);
+    let of_era = year.rem_euclid(400);
+    let of_year = (153 * month + 2) / 5 + day - 1;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+    u64::try_from(days * 86_400 + hours * 3600 + minutes * 60 + seconds).ok()
+}
+
+/// Opens a directory.
+pub(crate) fn open_dir(path: &Path) -> Result<Dir> {
+    Dir::open_ambient_dir(path, ambient_authority())
+        .with_context(|| format!("opening {}", path.display()))
+}
+
+/// Makes a directory with its parents and opens it.
+pub(crate) fn make(path: &Path) -> Result<Dir> {
+    std::fs::create_dir_all(path).with_context(|| format!("creating {}", path.display()))?;
+    open_dir(path)
+}
+
+/// The folder of a file, open, and the file's name.
+pub(crate) fn split(path: &Path) -> Result<(Dir, PathBuf)> {
+    let name = path.file_name().with_context(|| format!("{} is no file", path.display()))?;
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    Ok((open_dir(folder)?, name.into()))
+}
+
+/// Removes a folder with all that is in it, deployments (which are immutable) included.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    #[cfg(feature = "deploy")]
+    super::compose::unlock(path)?;
+    std::fs::remove_dir_all(path).with_context(|| format!("removing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn creation_times_are_seconds() {
+        let check = |text: &str, expect: Option<u64>| assert_eq!(seconds(text), expect, "{text}");
+        check("1970-01-01T00:00:00Z", Some(0));
+        check("2026-01-01T00:00:00Z", Some(1_767_225_600));
+        check("2024-02-29T12:34:56.789Z", Some(1_709_210_096));
+        check("2000-03-01T00:00:00Z", Some(951_868_800));
+        check("2026-01-01", None);
+        check("yesterday", None);
+    }
+}

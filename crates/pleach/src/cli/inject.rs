@@ -1,0 +1,142 @@
+//! `pleach inject`: a customization beside the image.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use cap_std::fs::Dir;
+use clap::{Args, Subcommand};
+use pleach_fs_tree::{FileContent, Kind, ScanOptions, Tree, TreePath, escape, scan};
+use pleach_inject::EtcPlan;
+
+use super::config::Document;
+use super::exit::End;
+use super::output;
+
+/// Write a customization into a deployment, or as an Ignition document.
+#[derive(Args)]
+pub(crate) struct Inject {
+    #[command(subcommand)]
+    route: Route,
+}
+
+#[derive(Subcommand)]
+enum Route {
+    /// Into the /etc and /var of a deployment that is not booted.
+    Etc(Etc),
+    /// As Ignition JSON, for the machine's own first boot.
+    Ignition(Document),
+}
+
+#[derive(Args)]
+struct Etc {
+    #[command(flatten)]
+    document: Document,
+    /// The root of the deployment; its `etc` is written to.
+    #[arg(long, value_name = "DIR")]
+    deployment: PathBuf,
+    /// The stateroot's /var [default: the deployment's own `var`]
+    #[arg(long, value_name = "DIR")]
+    var: Option<PathBuf>,
+    /// Print the plan and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Inject {
+    pub(crate) fn run(&self) -> Result<End> {
+        match &self.route {
+            Route::Etc(etc) => etc.run()?,
+            Route::Ignition(document) => {
+                output::print(pleach_inject::to_ignition(&document.read()?).as_str())?;
+            }
+        }
+        Ok(End::Fine)
+    }
+}
+
+impl Etc {
+    fn run(&self) -> Result<()> {
+        let customization = self.document.read()?;
+        let root = open(&self.deployment)?;
+        let etc = root.open_dir("etc").with_context(|| format!("opening {}/etc", self.deployment.display()))?;
+        let var = match &self.var {
+            Some(path) => open(path)?,
+            None => root.open_dir("var").context("opening the deployment's var")?,
+        };
+        let tree = composed(&root, &etc, &var)?;
+        // Contents are read again when one is asked for: only a few account files are.
+        let read = |content: &Place| content.read(&root, &etc, &var);
+        let today = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+        let plan = pleach_inject::plan(&customization, &tree, &read, u32::try_from(today / 86_400)?)?;
+        output::print(&describe(&plan))?;
+        if !self.dry_run {
+            pleach_inject::apply(&plan, &etc, &var)?;
+        }
+        Ok(())
+    }
+}
+
+fn open(path: &std::path::Path) -> Result<Dir> {
+    Dir::open_ambient_dir(path, cap_std::ambient_authority())
+        .with_context(|| format!("opening {}", path.display()))
+}
+
+/// Where a regular file is.
+#[derive(Clone)]
+struct Place(TreePath);
+
+impl Place {
+    fn read(&self, root: &Dir, etc: &Dir, var: &Dir) -> Option<Vec<u8>> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(self.0.as_bytes()));
+        match (path.strip_prefix("etc"), path.strip_prefix("var")) {
+            (Ok(rest), _) => etc.read(rest).ok(),
+            (_, Ok(rest)) => var.read(rest).ok(),
+            _ => root.read(path).ok(),
+        }
+    }
+}
+
+/// The deployment as the booted system would see it: its own /usr and /etc, the stateroot's /var.
+fn composed(root: &Dir, etc: &Dir, var: &Dir) -> Result<Tree<Place>> {
+    let options = ScanOptions { digest: false, ..ScanOptions::default() };
+    let mut whole = Tree::new(pleach_fs_tree::Metadata::with_mode(0o755));
+    for (dir, top) in [(root, ""), (etc, "etc"), (var, "var")] {
+        let top = TreePath::new(top)?;
+        let part: Tree<FileContent> = scan(dir, &options)?;
+        whole.remove(&top);
+        for (path, id) in part.walk() {
+            let path = top.concat(&path);
+            let inode = part.inode(id);
+            let kind = match &inode.kind {
+                Kind::File(_) => Kind::File(Place(path.clone())),
+                Kind::Directory(_) => Kind::Directory(Default::default()),
+                Kind::Symlink(target) => Kind::Symlink(target.clone()),
+                Kind::CharDevice(device) => Kind::CharDevice(*device),
+                Kind::BlockDevice(device) => Kind::BlockDevice(*device),
+                Kind::Fifo => Kind::Fifo,
+                Kind::Socket => Kind::Socket,
+            };
+            let metadata = inode.metadata.clone();
+            whole.put(&path, pleach_fs_tree::Inode { metadata, kind })?;
+        }
+    }
+    Ok(whole)
+}
+
+fn describe(plan: &EtcPlan) -> String {
+    let mut out = String::new();
+    for change in &plan.changes {
+        out.push_str(&format!("{}: {:?}  # {}\n", escape(&change.path), change.action, change.origin));
+    }
+    for file in &plan.accounts {
+        out.push_str(&format!("{file:?}\n"));
+    }
+    for argument in &plan.kernel_arguments {
+        out.push_str(&format!("kernel argument {argument}: for the boot entry\n"));
+    }
+    for argument in &plan.removed_kernel_arguments {
+        out.push_str(&format!("kernel argument {argument}: not for the boot entry\n"));
+    }
+    out
+}

@@ -1,0 +1,72 @@
+//! `pleach parity`: one customization by several routes, and whether it comes to the same.
+
+mod routes;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use pleach_parity::{FORMAT_VERSION, Report, Route};
+
+use self::routes::Work;
+use super::boot::BootOptions;
+use super::config::Document;
+use super::exit::End;
+use super::fetch::Source;
+use super::output::{self, Format};
+
+/// Bring one customization onto a base image by several routes and compare what comes of it.
+///
+/// Without --boot the composed deployments are compared, which takes seconds and needs no machine.
+/// With it every route is booted and the booted state compared; the base image is booted twice
+/// besides, to learn what is noise (the A/A control) and what fails without any customization.
+#[derive(Args)]
+pub(crate) struct Parity {
+    /// The base image.
+    #[arg(long, value_name = "IMAGE")]
+    base: String,
+    #[command(flatten)]
+    document: Document,
+    /// The routes to compare.
+    #[arg(long, value_delimiter = ',', default_value = "derive,etc,ignition")]
+    routes: Vec<Route>,
+    /// Boot them.
+    #[arg(long)]
+    boot: bool,
+    #[command(flatten)]
+    booting: BootOptions,
+    #[command(flatten)]
+    source: Source,
+    /// Where disks, consoles, journals, captures and the report are kept; replaced if it is there.
+    #[arg(long, value_name = "DIR", default_value = "pleach-parity")]
+    output: PathBuf,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+impl Parity {
+    pub(crate) fn run(&self) -> Result<End> {
+        let mut routes = self.routes.clone();
+        routes.sort();
+        routes.dedup();
+        if routes.len() < 2 {
+            bail!("--routes needs at least two of derive, etc and ignition");
+        }
+        let work = Work::prepare(&self.base, &self.document, &self.source, &self.output, &routes)?;
+        let (control, verdicts, not_compared, subject) = if self.boot {
+            work.booted(&self.booting)?
+        } else {
+            work.composed()?
+        }
+        .into_parts();
+        let report =
+            Report { format_version: FORMAT_VERSION, subject, control, verdicts, not_compared };
+        std::fs::write(self.output.join("report.json"), report.to_json())?;
+        std::fs::write(self.output.join("report.txt"), report.to_string())?;
+        match self.format {
+            Format::Human => output::print(&report.to_string())?,
+            Format::Json => output::print(&report.to_json())?,
+        }
+        Ok(if report.is_equal() { End::Fine } else { End::Differs })
+    }
+}

@@ -1,0 +1,273 @@
+//! Each route, from the document to a snapshot.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use pleach_booted_state::Snapshot;
+use pleach_customization::Customization;
+use pleach_derive::Derivation;
+use pleach_fs_tree::escape;
+use pleach_inject::EtcPlan;
+use pleach_layer_merge::ContentRef;
+use pleach_parity::{Capture, Control, Facts, Route, Rule, Verdict, judge, rules};
+
+use crate::cli::boot::{BootOptions, Booted, FirstBoot, Machines};
+use crate::cli::compose::Composed;
+use crate::cli::config::Document;
+use crate::cli::fetch::Source;
+use crate::cli::image::{self, Merged, OpenImage, make};
+use crate::cli::{derive, output};
+
+/// Everything that is known before something is composed or booted.
+pub(super) struct Work {
+    customization: Customization,
+    base: OpenImage,
+    merged: Merged,
+    derivation: Derivation<ContentRef>,
+    etc: Option<EtcPlan>,
+    routes: Vec<Route>,
+    output: PathBuf,
+    subject: BTreeMap<String, String>,
+}
+
+/// What a run found.
+pub(super) struct Findings {
+    control: Option<Control>,
+    verdicts: Vec<Verdict>,
+    not_compared: BTreeMap<String, String>,
+    subject: BTreeMap<String, String>,
+}
+
+type Parts =
+    (Option<Control>, Vec<Verdict>, BTreeMap<String, String>, BTreeMap<String, String>);
+
+impl Findings {
+    pub(super) fn into_parts(self) -> Parts {
+        (self.control, self.verdicts, self.not_compared, self.subject)
+    }
+}
+
+impl Work {
+    /// Reads the document and the base image, and plans every route, so that what cannot work is
+    /// said before anything is written.
+    pub(super) fn prepare(
+        base: &str,
+        document: &Document,
+        source: &Source,
+        output: &Path,
+        routes: &[Route],
+    ) -> Result<Self> {
+        let customization = document.read()?;
+        let base = image::open(base, source)?;
+        replace(output)?;
+        output::step(&format!("merging {}", base.reference()));
+        let merged = base.merge(&make(&output.join("spool"))?)?;
+        let derivation = derive::plan(&customization, &merged, &base)?;
+        let etc = match routes.contains(&Route::Etc) {
+            true => Some(pleach_inject::plan(&customization, merged.tree(), &image::read, today()?)?),
+            false => None,
+        };
+        let refused = pleach_customization::placement(
+            &customization,
+            pleach_customization::Route::Ignition,
+        );
+        let refused: Vec<_> = refused
+            .iter()
+            .filter_map(|p| p.refused().map(|(why, instead)| format!("{}: {}: {why}; {instead}", p.origin, p.item)))
+            .collect();
+        if routes.contains(&Route::Ignition) && !refused.is_empty() {
+            bail!("{}", refused.join("\n"));
+        }
+        let subject = [
+            ("base", format!("{}@{}", base.reference(), base.digest())),
+            ("customization", format!("{} {}", document.config.display(), customization.digest)),
+        ];
+        let subject = subject.map(|(name, value)| (name.to_owned(), value)).into();
+        let (routes, output) = (routes.to_vec(), output.to_owned());
+        Ok(Self { customization, base, merged, derivation, etc, routes, output, subject })
+    }
+
+    /// Compares the deployments as they are composed.
+    pub(super) fn composed(self) -> Result<Findings> {
+        let mut views = BTreeMap::new();
+        let mut not_compared = BTreeMap::new();
+        for &route in &self.routes {
+            match route {
+                Route::Derive | Route::Etc => {
+                    views.insert(route, self.compose(route)?.static_view()?);
+                }
+                _ => {
+                    let why = "it customizes at first boot; compare it with --boot".to_owned();
+                    not_compared.insert(route.to_string(), why);
+                }
+            }
+        }
+        let base = Snapshot::empty();
+        let facts = self.facts(false);
+        let verdicts = verdicts(&views, &base, &facts, &Control::default());
+        Ok(Findings { control: None, verdicts, not_compared, subject: self.subject })
+    }
+
+    /// Boots everything, side by side as far as the machine allows, and compares what came up.
+    pub(super) fn booted(mut self, options: &BootOptions) -> Result<Findings> {
+        let machines = Machines::find(&self.output, options)?;
+        output::step(&machines.host.to_string());
+        self.subject.insert("machine".to_owned(), machines.host.to_string());
+        let composed: BTreeMap<Route, Composed> = [Route::Base]
+            .into_iter()
+            .chain(self.routes.iter().copied().filter(|route| *route != Route::Ignition))
+            .map(|route| Ok((route, self.compose(route)?)))
+            .collect::<Result<_>>()?;
+        for (route, composed) in &composed {
+            output::step(&format!("writing the disk of {route}"));
+            composed.write_disk(&self.disk(*route))?;
+        }
+        let mut boots = vec![("base-1", Route::Base), ("base-2", Route::Base)];
+        boots.extend(self.routes.iter().map(|route| (route.as_str(), *route)));
+        let this = &self;
+        let machines = &machines;
+        let booted: Vec<Result<(&str, Route, Booted)>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = boots
+                .iter()
+                .map(|&(name, route)| {
+                    scope.spawn(move || Ok((name, route, this.boot(machines, name, route)?)))
+                })
+                .collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|_| Err(anyhow!("a boot's thread panicked")))
+            };
+            threads.into_iter().map(join).collect()
+        });
+        let mut captures = BTreeMap::new();
+        let mut flaky = Vec::new();
+        for result in booted {
+            let (name, route, mut booted) = result?;
+            let disk = if route == Route::Ignition { Route::Base } else { route };
+            // The host hashes /usr, which is read-only in the guest, many times faster.
+            let composed = composed.get(&disk).context("composed above")?;
+            booted.snapshot.take_usr_digests(&composed.static_view()?);
+            let folder = self.output.join("boots").join(name);
+            std::fs::write(folder.join("snapshot.json"), booted.snapshot.to_json())?;
+            if booted.flaky {
+                flaky.push(name);
+            }
+            captures.insert(name.to_owned(), booted.snapshot);
+        }
+        if !flaky.is_empty() {
+            self.subject.insert("flaky".to_owned(), flaky.join(", "));
+        }
+        let mut take = |name: &str| captures.remove(name).context("booted above");
+        let (first, second) = (take("base-1")?, take("base-2")?);
+        let control = Control::new(&first, &second, &rules::all());
+        let views = self
+            .routes
+            .iter()
+            .map(|route| Ok((*route, take(route.as_str())?)))
+            .collect::<Result<BTreeMap<_, _>>>()?;
+        let verdicts = verdicts(&views, &first, &self.facts(true), &control);
+        Ok(Findings {
+            control: Some(control),
+            verdicts,
+            not_compared: BTreeMap::new(),
+            subject: self.subject,
+        })
+    }
+
+    fn boot(&self, machines: &Machines, name: &str, route: Route) -> Result<Booted> {
+        let mut first = FirstBoot::default();
+        let mut disk = self.disk(route);
+        if route == Route::Ignition {
+            first.ignite(pleach_inject::to_ignition(&self.customization).as_str().into());
+            disk = self.disk(Route::Base);
+        }
+        let run = self.output.join("boots").join(name);
+        let booted = machines.capture(&disk, &first, &run).with_context(|| format!("booting {name}"))?;
+        output::step(&format!("{name}: {}", booted.account.trim().replace('\n', "; ")));
+        Ok(booted)
+    }
+
+    fn disk(&self, route: Route) -> PathBuf {
+        self.output.join(format!("{route}.img"))
+    }
+
+    /// A route's sysroot, made anew.
+    fn compose(&self, route: Route) -> Result<Composed> {
+        output::step(&format!("composing {route}"));
+        let folder = self.output.join(route.as_str());
+        let sysroot = folder.join("sysroot");
+        let tree = make(&folder.join("tree"))?;
+        if route == Route::Derive {
+            let derived =
+                derive::write(&self.base, &self.merged, &self.derivation, &folder.join("image"), None)?;
+            // From the image that anybody could pull, not from what we think it holds.
+            let merged = derived.merge(&make(&folder.join("spool"))?)?;
+            merged.materialize(&tree)?;
+            return Composed::new(&tree, &derived, &[], None, &sysroot);
+        }
+        self.merged.materialize(&tree)?;
+        let inject = if route == Route::Etc { self.etc.as_ref() } else { None };
+        Composed::new(&tree, &self.base, &[], inject, &sysroot)
+    }
+
+    fn facts(&self, booted: bool) -> Facts {
+        let below = |top: &str, path: &str| path.starts_with(top).then(|| path.to_owned());
+        let provenance = || self.derivation.provenance.iter().map(|(path, _)| path.to_string());
+        let mut declarations: BTreeSet<_> =
+            provenance().filter_map(|path| below("/usr/", &path)).collect();
+        for path in declarations.clone() {
+            let mut parent = Path::new(&path);
+            while let Some(next) = parent.parent().filter(|p| *p != Path::new("/usr")) {
+                declarations.insert(next.display().to_string());
+                parent = next;
+            }
+        }
+        let declared = self.derivation.declared.iter().map(|(path, _)| escape(path));
+        Facts {
+            users: self.customization.users.iter().map(|user| user.name.clone()).collect(),
+            declarations,
+            declared: if booted { BTreeSet::new() } else { declared.collect() },
+            etc_paths: provenance().filter_map(|path| below("/etc/", &path)).collect(),
+        }
+    }
+}
+
+/// Every pair of routes.
+fn verdicts(
+    views: &BTreeMap<Route, Snapshot>,
+    base: &Snapshot,
+    facts: &Facts,
+    control: &Control,
+) -> Vec<Verdict> {
+    let rules: Vec<Rule> = rules::all();
+    let mut out = Vec::new();
+    for (&left, left_view) in views {
+        for (&right, right_view) in views.range(left..).skip(1) {
+            let left = Capture { route: left, snapshot: left_view };
+            let right = Capture { route: right, snapshot: right_view };
+            out.push(judge(left, right, base, facts, &rules, control));
+        }
+    }
+    out
+}
+
+/// An output folder of an earlier run is replaced; anything else is left alone.
+fn replace(output: &Path) -> Result<()> {
+    const MARK: &str = ".pleach-parity";
+    if output.exists() {
+        let empty = std::fs::read_dir(output)?.next().is_none();
+        if !empty && !output.join(MARK).exists() {
+            bail!("{} is there and was not made by pleach parity; name another --output", output.display());
+        }
+        image::remove(output)?;
+    }
+    std::fs::create_dir_all(output).with_context(|| format!("creating {}", output.display()))?;
+    std::fs::write(output.join(MARK), "")?;
+    Ok(())
+}
+
+fn today() -> Result<u32> {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    Ok(u32::try_from(seconds / 86_400)?)
+}
