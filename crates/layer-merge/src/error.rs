@@ -18,7 +18,7 @@ pub enum Error {
         /// Digest of its blob, as the manifest has it.
         digest: Digest,
         /// Which entry, if it is about one.
-        entry: Option<EntryPosition>,
+        entry: Option<Box<EntryPosition>>,
         /// What is wrong.
         #[source]
         fault: Fault,
@@ -27,7 +27,7 @@ pub enum Error {
     #[error("archive{}: {fault}", entry.as_ref().map(|e| format!(", {e}")).unwrap_or_default())]
     Archive {
         /// Which entry, if it is about one.
-        entry: Option<EntryPosition>,
+        entry: Option<Box<EntryPosition>>,
         /// What is wrong.
         #[source]
         fault: Fault,

@@ -1,22 +1,44 @@
 #![doc = include_str!("../README.md")]
 
 mod compression;
+mod content;
+mod decompress;
 mod diff;
 mod digest;
+mod entry;
 mod error;
+mod graft;
+mod gzip;
 mod layout;
 mod limits;
+mod merge;
+mod notes;
+mod options;
+mod overlay;
+mod provenance;
+mod read;
+mod removals;
 mod tar;
 mod whiteout;
 mod write;
 
 pub use compression::Compression;
+pub use content::{
+    ContentReader, ContentRef, ContentSink, ContentStore, IndexOnly, StoreOptions, StoreSink,
+    contents,
+};
 pub use diff::{Changes, diff};
 pub use digest::{Digest, parse_digest};
 pub use error::{EntryPosition, Error, ErrorClass, Fault};
 pub use layout::{BlobReader, BlobWriter, History, Image, Layer, Layout, NewImage, append_layer};
 pub use limits::Limits;
+pub use merge::{Merged, Merger, index, merge, merge_with, read_tar};
+pub use notes::Note;
 pub use oci_spec::image as oci;
+pub use options::{Budget, MergeOptions, XattrAction};
+pub use provenance::{Origin, Provenance};
+pub use read::{LayerEntries, read_layer};
+pub use removals::Removal;
 pub use write::{FileSize, LayerOptions, WrittenLayer, write_layer, write_tree};
 
 /// Bytes moved at a time.

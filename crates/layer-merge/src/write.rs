@@ -13,7 +13,7 @@ use crate::digest::Hashing;
 use crate::tar::encode::{Entry, encode};
 use crate::tar::{BLOCK, padding};
 use crate::whiteout::PREFIX;
-use crate::{BUFFER, Changes, Compression, Error};
+use crate::{BUFFER, Changes, Compression, Error, Layer};
 
 /// Content whose size is known before it is read, as an archive needs it.
 pub trait FileSize {
@@ -62,6 +62,16 @@ pub struct WrittenLayer {
 }
 
 impl WrittenLayer {
+    /// The layer as an image's manifest and configuration would name it.
+    pub fn layer(&self) -> Layer {
+        Layer {
+            media_type: self.media_type.clone(),
+            digest: self.digest,
+            size: self.size,
+            diff_id: self.diff_id,
+        }
+    }
+
     /// The descriptor that a manifest holds.
     pub fn descriptor(&self) -> Descriptor {
         crate::digest::descriptor(self.media_type.clone(), self.size, &self.digest)

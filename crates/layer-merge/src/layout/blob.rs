@@ -44,6 +44,11 @@ impl BlobReader {
         })
     }
 
+    /// The file, for somebody who hashes it anyway.
+    pub(super) fn into_file(self) -> File {
+        self.file
+    }
+
     /// Bytes of the blob.
     pub fn size(&self) -> u64 {
         self.size

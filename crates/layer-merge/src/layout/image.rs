@@ -69,7 +69,7 @@ impl Image {
 
     /// The digest of the manifest.
     pub fn digest(&self) -> Digest {
-        parse_digest(&self.descriptor.digest().to_string()).expect("checked when it was read")
+        parse_digest(self.descriptor.digest().as_ref()).expect("checked when it was read")
     }
 
     /// The layers, lowest first.
@@ -213,7 +213,7 @@ fn layers(
         let descriptor = parse_descriptor(json)?;
         Ok(Layer {
             media_type: descriptor.media_type().clone(),
-            digest: parse_digest(&descriptor.digest().to_string())?,
+            digest: parse_digest(descriptor.digest().as_ref())?,
             size: descriptor.size(),
             diff_id: *diff_id,
         })

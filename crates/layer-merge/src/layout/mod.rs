@@ -126,7 +126,7 @@ impl Layout {
             what: "indexes in indexes",
             limit: 4,
         };
-        Err(document(&descriptor.digest().to_string())(fault))
+        Err(document(descriptor.digest().as_ref())(fault))
     }
 
     /// The tags and the descriptors of `index.json`, in its order.
@@ -148,6 +148,27 @@ impl Layout {
     /// When there is none, or its size is not `size`.
     pub fn open_blob(&self, digest: &Digest, size: Option<u64>) -> Result<BlobReader, Error> {
         BlobReader::open(&self.blobs, digest, size)
+    }
+
+    /// Opens a layer's blob; who reads it verifies it.
+    pub(crate) fn open_layer(
+        &self,
+        index: usize,
+        layer: &Layer,
+    ) -> Result<cap_std::fs::File, Error> {
+        let failed = |fault| Error::Layer {
+            index,
+            digest: layer.digest,
+            entry: None,
+            fault,
+        };
+        let open = BlobReader::open(&self.blobs, &layer.digest, Some(layer.size));
+        open.map(BlobReader::into_file)
+            .map_err(|error| match error {
+                Error::Document { fault, .. } => failed(fault),
+                Error::Io { source, .. } => failed(Fault::Io(source)),
+                other => other,
+            })
     }
 
     /// Whether there is a blob of that digest and size. Its content is not read.
@@ -202,7 +223,7 @@ impl Layout {
     /// whole, or not listed.
     pub fn put_image(&self, image: &NewImage, tag: Option<&str>) -> Result<Descriptor, Error> {
         for layer in image.layers()? {
-            let digest = parse_digest(&layer.digest().to_string()).map_err(document("manifest"))?;
+            let digest = parse_digest(layer.digest().as_ref()).map_err(document("manifest"))?;
             self.open_blob(&digest, Some(layer.size()))?;
         }
         self.put_blob(image.config())?;
@@ -269,7 +290,7 @@ fn parse(bytes: &[u8]) -> Result<Value, Fault> {
 fn parse_descriptor(json: &Value) -> Result<Descriptor, Fault> {
     let descriptor: Descriptor = serde_json::from_value(json.clone())
         .map_err(|e| Fault::BadDocument(format!("descriptor: {e}")))?;
-    parse_digest(&descriptor.digest().to_string())?;
+    parse_digest(descriptor.digest().as_ref())?;
     Ok(descriptor)
 }
 

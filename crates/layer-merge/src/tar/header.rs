@@ -27,7 +27,6 @@ pub(crate) const GNU_EXTENDED: usize = 482;
 pub(crate) const GNU_REAL_SIZE: Range<usize> = 483..495;
 
 pub(crate) const USTAR_MAGIC: &[u8; 8] = b"ustar\x0000";
-pub(crate) const GNU_MAGIC: &[u8; 8] = b"ustar  \0";
 
 /// One header block.
 #[derive(Clone)]

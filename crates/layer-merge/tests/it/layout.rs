@@ -14,7 +14,7 @@ use pleach_layer_merge::{
 };
 use serde_json::{Value, json};
 
-use crate::{bytes, tree};
+use crate::{bytes, full, tree};
 
 fn layout() -> (tempfile::TempDir, Layout) {
     let temporary = tempfile::tempdir().unwrap();
@@ -49,7 +49,7 @@ fn base(layout: &Layout, tag: Option<&str>) -> Digest {
     let annotations = BTreeMap::from([("org.example.kept".to_owned(), "yes".to_owned())]);
     let image = NewImage::scratch(config(), &[(layer, history)], &annotations).unwrap();
     let descriptor = layout.put_image(&image, tag).unwrap();
-    parse_digest(&descriptor.digest().to_string()).unwrap()
+    parse_digest(descriptor.digest().as_ref()).unwrap()
 }
 
 #[test]
@@ -165,15 +165,6 @@ fn check_manifest(change: impl Fn(&mut Value), class: ErrorClass, expect: &str) 
     let message = full(&error);
     assert!(message.contains(expect), "{message}\nexpected: {expect}");
     assert_eq!(error.class(), class, "{message}");
-}
-
-fn full(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) if !error.to_string().contains(&source.to_string()) => {
-            format!("{error}: {}", full(source))
-        }
-        _ => error.to_string(),
-    }
 }
 
 fn list(root: &Path, entry: &Value) {

@@ -1,0 +1,184 @@
+//! Layers, one above the other, become one tree.
+
+use std::io::Read;
+
+use pleach_fs_tree::{FileContent, Metadata, Tree, TreePath};
+
+use crate::entry::Action;
+use crate::layout::{Image, Layout};
+use crate::options::Budget;
+use crate::overlay::Overlay;
+use crate::provenance::Provenance;
+use crate::read::{LayerEntries, read_archive, read_layer};
+use crate::removals::{Removal, Removals};
+use crate::{
+    ContentRef, ContentSink, ContentStore, EntryPosition, Error, Fault, IndexOnly, MergeOptions,
+    Note,
+};
+
+/// The merged tree of an image.
+#[derive(Debug)]
+pub struct Merged<C> {
+    /// The tree.
+    pub tree: Tree<C>,
+    /// Which layer and entry put each path there.
+    pub provenance: Provenance,
+    /// The whiteouts that hid something.
+    pub removals: Vec<Removal>,
+    /// What of the image is not in the tree, or not as the image says it.
+    pub notes: Vec<Note>,
+}
+
+/// Merges all layers of an image and keeps the contents of regular files in `store`. Nothing else is
+/// written.
+///
+/// # Errors
+/// When a layer is refused, missing or cannot be read.
+pub fn merge(
+    layout: &Layout,
+    image: &Image,
+    store: &ContentStore,
+    options: &MergeOptions,
+) -> Result<Merged<ContentRef>, Error> {
+    merge_with(layout, image, &mut store.sink(), options)
+}
+
+/// Merges all layers of an image and keeps of each regular file its size and digest alone. Nothing
+/// is written.
+///
+/// # Errors
+/// As [`merge`].
+pub fn index(
+    layout: &Layout,
+    image: &Image,
+    options: &MergeOptions,
+) -> Result<Merged<FileContent>, Error> {
+    merge_with(layout, image, &mut IndexOnly, options)
+}
+
+/// Merges all layers of an image; the contents of regular files go to `sink`, also those that a
+/// higher layer hides later.
+///
+/// # Errors
+/// As [`merge`].
+pub fn merge_with<S: ContentSink>(
+    layout: &Layout,
+    image: &Image,
+    sink: &mut S,
+    options: &MergeOptions,
+) -> Result<Merged<S::Content>, Error> {
+    let budget = Budget::default();
+    let mut merger = Merger::new(options);
+    for (index, layer) in image.layers().iter().enumerate() {
+        let blob = layout.open_layer(index, layer)?;
+        merger.apply(read_layer(blob, index, layer, options, &budget, sink)?)?;
+    }
+    Ok(merger.finish())
+}
+
+/// Reads a plain archive, for example of a root file system: the rules are those of layers, but no
+/// name is a whiteout. It is read to its end.
+///
+/// # Errors
+/// [`Error::Archive`].
+pub fn read_tar<S: ContentSink>(
+    archive: &mut impl Read,
+    sink: &mut S,
+    options: &MergeOptions,
+) -> Result<Merged<S::Content>, Error> {
+    let mut merger = Merger::new(options);
+    let entries = read_archive(archive, options, sink)?;
+    let at_archive = |error| match error {
+        Error::Layer { entry, fault, .. } => Error::Archive { entry, fault },
+        other => other,
+    };
+    merger.apply(entries).map_err(at_archive)?;
+    Ok(merger.finish())
+}
+
+/// Puts layers that were read on top of each other. All of it happens in memory.
+#[derive(Debug)]
+pub struct Merger<'o, C> {
+    options: &'o MergeOptions,
+    merged: Merged<C>,
+}
+
+impl<'o, C> Merger<'o, C> {
+    /// An empty tree.
+    pub fn new(options: &'o MergeOptions) -> Self {
+        Self {
+            options,
+            merged: Merged {
+                tree: Tree::new(Metadata::with_mode(0o755)),
+                provenance: Provenance::default(),
+                removals: Vec::new(),
+                notes: Vec::new(),
+            },
+        }
+    }
+
+    /// Puts the next layer on top: first everything that it hides is taken away, then what it has is
+    /// put there. The order of its entries matters only where two are about one path, and for the
+    /// targets of hard links.
+    ///
+    /// # Errors
+    /// When the layer contradicts itself or what is below it. The merger is of no use then.
+    pub fn apply(&mut self, layer: LayerEntries<C>) -> Result<(), Error> {
+        let LayerEntries {
+            index,
+            digest,
+            entries,
+            notes,
+        } = layer;
+        let failed = |number, path: &TreePath, fault| Error::Layer {
+            index,
+            digest,
+            entry: Some(Box::new(EntryPosition {
+                number,
+                path: Some(path.to_string()),
+            })),
+            fault,
+        };
+        let Merged {
+            tree,
+            provenance,
+            removals,
+            notes: all_notes,
+        } = &mut self.merged;
+        all_notes.extend(notes);
+        let result = Removals::new(index, &entries).apply(tree, |tree, target| {
+            match &target.name {
+                Some(name) => {
+                    tree.remove_entry(target.directory, name.as_bytes());
+                    provenance.remove(target.directory, name.as_bytes());
+                }
+                None => {
+                    tree.clear(target.directory);
+                    provenance.clear(target.directory);
+                }
+            }
+            removals.push(target.removal);
+        });
+        result.map_err(|(number, path, fault)| failed(number, path, fault))?;
+
+        let mut overlay = Overlay::new(tree, self.options);
+        for entry in entries {
+            let result: Result<(), Fault> = match entry.action {
+                Action::Whiteout | Action::Opaque => Ok(()),
+                Action::Put(inode) => overlay.put(&entry.path, inode, entry.number),
+                Action::Link(target) => overlay.link(&entry.path, &target, entry.number),
+            };
+            result.map_err(|fault| failed(entry.number, &entry.path, fault))?;
+        }
+        overlay.finish().graft(tree, &mut |name, entry| match name {
+            Some((parent, name)) => provenance.put(parent, name, index, entry),
+            None => provenance.put_root(index, entry.expect("the root has an entry")),
+        });
+        Ok(())
+    }
+
+    /// The tree of all layers.
+    pub fn finish(self) -> Merged<C> {
+        self.merged
+    }
+}

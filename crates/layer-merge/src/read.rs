@@ -1,0 +1,355 @@
+//! A blob becomes a list of entries; the tree is not needed for it, so layers may be read at the
+//! same time.
+
+use std::io::Read;
+
+use pleach_fs_tree::{Digest, FileContent, Inode, Kind, Metadata, TreePath, escape};
+use sha2::{Digest as _, Sha256};
+
+use crate::decompress::Decompressor;
+use crate::digest::Hashing;
+use crate::entry::{Action, Checked, check};
+use crate::layout::Layer;
+use crate::notes::Notes;
+use crate::options::Budget;
+use crate::tar::decode::{Decoder, Event};
+use crate::{BUFFER, Compression, ContentSink, EntryPosition, Error, Fault, MergeOptions};
+
+/// A layer that was read and verified.
+#[derive(Debug)]
+pub struct LayerEntries<C> {
+    pub(crate) index: usize,
+    pub(crate) digest: Digest,
+    pub(crate) entries: Vec<Entry<C>>,
+    pub(crate) notes: Vec<crate::Note>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry<C> {
+    pub(crate) number: u64,
+    pub(crate) path: TreePath,
+    pub(crate) action: Action<C>,
+}
+
+/// Reads the blob of the layer with that index in the manifest, to its end: size, digest and diff ID
+/// are verified before anything is returned. Contents go to `sink` meanwhile.
+///
+/// # Errors
+/// [`Error::Layer`], whatever is wrong. If the blob is not the one that the manifest names, that is
+/// what is reported.
+pub fn read_layer<S: ContentSink>(
+    blob: impl Read,
+    index: usize,
+    layer: &Layer,
+    options: &MergeOptions,
+    budget: &Budget,
+    sink: &mut S,
+) -> Result<LayerEntries<S::Content>, Error> {
+    let error = |(entry, fault)| Error::Layer {
+        index,
+        digest: layer.digest,
+        entry,
+        fault,
+    };
+    let compression = Compression::of_media_type(&layer.media_type);
+    let compression = compression.map_err(|fault| error((None, fault)))?;
+    let stream = Decompressor::new(blob, layer.size, compression, &options.limits);
+    let stream = stream.map_err(|fault| error((None, fault)))?;
+    let mut reader = Reader::new(stream, index, options, budget, sink);
+    let result = reader.run(true);
+    let Reader {
+        stream,
+        entries,
+        notes,
+        hasher,
+        ..
+    } = reader;
+    let verified = verify(stream, layer);
+    match (result, verified) {
+        // Bytes that nobody promised are the cause of whatever they led to.
+        (_, Err(fault @ Fault::DigestMismatch { .. })) => Err(error((None, fault))),
+        (Err(at), _) => Err(error(at)),
+        (Ok(()), Err(fault)) => Err(error((None, fault))),
+        (Ok(()), Ok(())) => {
+            let diff_id = Digest(hasher.finalize().into());
+            if diff_id != layer.diff_id {
+                let fault = Fault::DigestMismatch {
+                    what: "the digest of the uncompressed archive",
+                    expected: layer.diff_id.to_string(),
+                    found: diff_id.to_string(),
+                };
+                return Err(error((None, fault)));
+            }
+            Ok(LayerEntries {
+                index,
+                digest: layer.digest,
+                entries,
+                notes: notes.finish(),
+            })
+        }
+    }
+}
+
+fn verify<R: Read>(stream: Decompressor<R>, layer: &Layer) -> Result<(), Fault> {
+    let (digest, size) = stream.finish()?;
+    if size != layer.size {
+        return Err(Fault::DigestMismatch {
+            what: "the size of the blob",
+            expected: format!("{} bytes", layer.size),
+            found: format!("{size} bytes"),
+        });
+    }
+    if digest != layer.digest {
+        return Err(Fault::DigestMismatch {
+            what: "the digest of the blob",
+            expected: layer.digest.to_string(),
+            found: digest.to_string(),
+        });
+    }
+    Ok(())
+}
+
+/// Reads a plain archive that is no layer: no name in it is a whiteout.
+pub(crate) fn read_archive<S: ContentSink>(
+    archive: impl Read,
+    options: &MergeOptions,
+    sink: &mut S,
+) -> Result<LayerEntries<S::Content>, Error> {
+    let error = |(entry, fault)| Error::Archive { entry, fault };
+    let stream = Decompressor::new(archive, u64::MAX, Compression::None, &options.limits);
+    let stream = stream.map_err(|fault| error((None, fault)))?;
+    let budget = Budget::default();
+    let mut reader = Reader::new(stream, 0, options, &budget, sink);
+    reader.run(false).map_err(error)?;
+    Ok(LayerEntries {
+        index: 0,
+        digest: Digest(reader.hasher.finalize().into()),
+        entries: reader.entries,
+        notes: reader.notes.finish(),
+    })
+}
+
+/// A file whose content is coming.
+struct File {
+    path: TreePath,
+    metadata: Metadata,
+    hashing: Option<Hashing<std::io::Sink>>,
+    size: u64,
+}
+
+struct Reader<'a, R: Read, S: ContentSink> {
+    stream: Decompressor<R>,
+    options: &'a MergeOptions,
+    budget: &'a Budget,
+    sink: &'a mut S,
+    hasher: Sha256,
+    entries: Vec<Entry<S::Content>>,
+    notes: Notes,
+    file: Option<File>,
+    /// Bytes of archive and holes so far, and those after the archive's end.
+    unpacked: u64,
+    trailing: u64,
+}
+
+type At = (Option<Box<EntryPosition>>, Fault);
+
+impl<'a, R: Read, S: ContentSink> Reader<'a, R, S> {
+    fn new(
+        stream: Decompressor<R>,
+        index: usize,
+        options: &'a MergeOptions,
+        budget: &'a Budget,
+        sink: &'a mut S,
+    ) -> Self {
+        Self {
+            stream,
+            options,
+            budget,
+            sink,
+            hasher: Sha256::new(),
+            entries: Vec::new(),
+            notes: Notes::new(index),
+            file: None,
+            unpacked: 0,
+            trailing: 0,
+        }
+    }
+
+    /// Reads the archive to the end of its stream.
+    fn run(&mut self, layer: bool) -> Result<(), At> {
+        let options = self.options;
+        let mut decoder = Decoder::new(&options.limits);
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let n = self.stream.read(&mut buffer, &options.limits);
+            let n = n.map_err(|fault| (None, fault))?;
+            if n == 0 {
+                break;
+            }
+            self.hasher.update(&buffer[..n]);
+            self.unpack(n as u64).map_err(|fault| (None, fault))?;
+            let mut input = &buffer[..n];
+            loop {
+                let event = decoder.next(&mut input);
+                let more = !matches!(event, Ok(Event::More));
+                let result = event.and_then(|event| self.event(event, &decoder, layer));
+                result.map_err(|fault| (Some(Box::new(decoder.position())), fault))?;
+                if !more {
+                    break;
+                }
+            }
+        }
+        decoder
+            .finish()
+            .map_err(|fault| (Some(Box::new(decoder.position())), fault))?;
+        Ok(())
+    }
+
+    /// Counts bytes that come out, and compares with those that go in.
+    fn unpack(&mut self, bytes: u64) -> Result<(), Fault> {
+        let limits = &self.options.limits;
+        self.budget.unpacked(bytes, limits)?;
+        self.unpacked += bytes;
+        let limit = limits.compression_ratio;
+        let allowed = self.stream.blob_bytes().saturating_mul(limit);
+        if self.unpacked > limits.compression_grace && self.unpacked > allowed {
+            let what = "ratio of compression";
+            return Err(Fault::Limit { what, limit });
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event<'_>, decoder: &Decoder<'_>, layer: bool) -> Result<(), Fault> {
+        match event {
+            Event::More => Ok(()),
+            Event::Member(member) => {
+                self.budget.entry(&self.options.limits)?;
+                let number = decoder.position().number;
+                let raw = member.path.clone();
+                let size = member.size;
+                let notes = &mut self.notes;
+                let mut note = |what| notes.add(number, || escape(&raw), what);
+                match check(*member, layer, self.options, &mut note)? {
+                    Checked::Skip => {}
+                    Checked::Other(path, action) => {
+                        let action = without_content(action);
+                        self.entries.push(Entry {
+                            number,
+                            path,
+                            action,
+                        });
+                    }
+                    Checked::File(path, metadata) => self.begin(path, metadata, size)?,
+                }
+                Ok(())
+            }
+            Event::Data(bytes) => match &mut self.file {
+                None => Ok(()),
+                Some(file) => {
+                    file.add(bytes.len() as u64, self.options.limits.file)?;
+                    if let Some(hashing) = &mut file.hashing {
+                        std::io::Write::write_all(hashing, bytes)?;
+                    }
+                    Ok(self.sink.data(bytes)?)
+                }
+            },
+            Event::Hole(length) => {
+                self.unpack(length)?;
+                let Some(file) = &mut self.file else {
+                    return Ok(());
+                };
+                file.add(length, self.options.limits.file)?;
+                if let Some(hashing) = &mut file.hashing {
+                    std::io::copy(&mut std::io::repeat(0).take(length), hashing)?;
+                }
+                Ok(self.sink.hole(length)?)
+            }
+            Event::FileEnd => match self.file.take() {
+                None => Ok(()),
+                Some(file) => self.end(file, decoder.position().number),
+            },
+            Event::Global => {
+                let what = "global PAX header".to_owned();
+                self.notes.add(decoder.position().number, String::new, what);
+                Ok(())
+            }
+            Event::Trailing(bytes) => self.trail(bytes, decoder.position().number),
+        }
+    }
+
+    fn begin(&mut self, path: TreePath, metadata: Metadata, size: u64) -> Result<(), Fault> {
+        // What is promised counts when it comes: an archive that is cut off says so.
+        self.sink.begin(size.min(self.options.limits.file))?;
+        self.file = Some(File {
+            path,
+            metadata,
+            hashing: self
+                .options
+                .file_digests
+                .then(|| Hashing::new(std::io::sink())),
+            size: 0,
+        });
+        Ok(())
+    }
+
+    fn end(&mut self, file: File, number: u64) -> Result<(), Fault> {
+        let content = self.sink.finish(FileContent {
+            size: file.size,
+            digest: file.hashing.map(|hashing| hashing.finish().0),
+        })?;
+        self.entries.push(Entry {
+            number,
+            path: file.path,
+            action: Action::Put(Inode::file(file.metadata, content)),
+        });
+        Ok(())
+    }
+
+    fn trail(&mut self, bytes: &[u8], number: u64) -> Result<(), Fault> {
+        let limit = self.options.limits.trailing;
+        let first = self.trailing == 0;
+        self.trailing += bytes.len() as u64;
+        if self.trailing > limit {
+            let what = "bytes after the end of the archive";
+            return Err(Fault::Limit { what, limit });
+        }
+        // Zeros are the padding of a record.
+        if first && bytes.iter().any(|&b| b != 0) {
+            let what = "bytes after the end of the archive".to_owned();
+            self.notes.add(number, String::new, what);
+        }
+        Ok(())
+    }
+}
+
+impl File {
+    fn add(&mut self, bytes: u64, limit: u64) -> Result<(), Fault> {
+        self.size += bytes;
+        if self.size > limit {
+            let what = "bytes of a file";
+            return Err(Fault::Limit { what, limit });
+        }
+        Ok(())
+    }
+}
+
+fn without_content<C>(action: Action<std::convert::Infallible>) -> Action<C> {
+    match action {
+        Action::Whiteout => Action::Whiteout,
+        Action::Opaque => Action::Opaque,
+        Action::Link(target) => Action::Link(target),
+        Action::Put(Inode { metadata, kind }) => {
+            let kind = match kind {
+                Kind::File(never) => match never {},
+                // A new entry has no children.
+                Kind::Directory(_) => Kind::Directory(Default::default()),
+                Kind::Symlink(target) => Kind::Symlink(target),
+                Kind::CharDevice(device) => Kind::CharDevice(device),
+                Kind::BlockDevice(device) => Kind::BlockDevice(device),
+                Kind::Fifo => Kind::Fifo,
+                Kind::Socket => Kind::Socket,
+            };
+            Action::Put(Inode { metadata, kind })
+        }
+    }
+}
