@@ -3,12 +3,14 @@
 //! Boots of a real system are in the workspace's `integration` suite.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // opens temporary folders
-#![allow(clippy::print_stderr)] // says what was skipped
+#![allow(clippy::print_stderr)] // says what was found
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use libtest_mimic::{Arguments, Completion, Trial};
 use pleach_vm::{
     Accelerator, Boot, DiskMode, Error, GuestFailure, Host, Infrastructure, Input, Kvm, Media,
     Outcome, Payload, Permits, Phase, ProbeOptions, Report, RunOptions, Wanted, probe,
@@ -62,20 +64,67 @@ fn tcg() -> ProbeOptions {
     }
 }
 
-/// The host, or a printed skip where there is no QEMU; under CI its absence is an error.
-fn host(test: &str) -> Option<Host> {
-    let folder = tempfile::tempdir().unwrap();
-    let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).unwrap();
-    match probe(&dir, &tcg()) {
-        Ok(host) => Some(host),
-        Err(Error::Spawn { program, source })
-            if std::env::var_os("CI").is_none_or(|v| v != "true") =>
-        {
-            eprintln!("SKIP {test}: cannot run {program}: {source}");
-            None
+/// A test of something on a host that has QEMU. Without QEMU it is ignored, and says so; under `CI=true`
+/// that is an error.
+fn on_host(name: &str, test: fn(&Host)) -> Trial {
+    Trial::ignorable_test(name, move || {
+        let folder = tempfile::tempdir()?;
+        let dir = Dir::open_ambient_dir(folder.path(), ambient_authority())?;
+        match probe(&dir, &tcg()) {
+            Ok(host) => test(&host),
+            Err(error @ Error::Spawn { .. })
+                if std::env::var_os("CI").is_none_or(|v| v != "true") =>
+            {
+                return Ok(Completion::ignored_with(error));
+            }
+            Err(error) => return Err(error.into()),
         }
-        Err(error) => panic!("{test}: {error}"),
-    }
+        Ok(Completion::Completed)
+    })
+}
+
+fn main() -> ExitCode {
+    let tests = [
+        (
+            "probe_runs_guest_code_under_tcg",
+            probe_runs_guest_code_under_tcg as fn(&Host),
+        ),
+        (
+            "probe_ends_whatever_kvm_does",
+            probe_ends_whatever_kvm_does as fn(&Host),
+        ),
+        (
+            "silent_machine_is_infrastructure_and_is_tried_again",
+            silent_machine_is_infrastructure_and_is_tried_again as fn(&Host),
+        ),
+        (
+            "qemu_that_does_not_start_is_infrastructure",
+            qemu_that_does_not_start_is_infrastructure as fn(&Host),
+        ),
+        ("console_decides", console_decides as fn(&Host)),
+        ("artefacts_are_kept", artefacts_are_kept as fn(&Host)),
+        (
+            "snapshot_copies_nothing",
+            snapshot_copies_nothing as fn(&Host),
+        ),
+        (
+            "guest_that_falls_silent_is_at_fault",
+            guest_that_falls_silent_is_at_fault as fn(&Host),
+        ),
+        (
+            "machine_waits_for_its_permit",
+            machine_waits_for_its_permit as fn(&Host),
+        ),
+    ];
+    let mut trials: Vec<Trial> = tests
+        .into_iter()
+        .map(|(name, test)| on_host(name, test))
+        .collect();
+    trials.push(Trial::test("probe_without_qemu_says_which_program", || {
+        probe_without_qemu_says_which_program();
+        Ok(())
+    }));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
 /// A kernel by the Linux boot protocol, as far as QEMU reads it, whose real-mode code is `code`.
@@ -112,21 +161,13 @@ const HALT: &[u8] = &[0xfa, 0xf4, 0xeb, 0xfd];
 /// mov dx, 0xcf9; mov al, 6; out dx, al: the chipset's reset register.
 const RESET: &[u8] = &[0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee, 0xf4, 0xeb, 0xfd];
 
-#[test]
-fn probe_runs_guest_code_under_tcg() {
-    let Some(host) = host("probe_runs_guest_code_under_tcg") else {
-        return;
-    };
+fn probe_runs_guest_code_under_tcg(host: &Host) {
     assert_eq!(host.profile.accelerator, Accelerator::Tcg);
     assert_eq!(host.kvm, Kvm::NotTried);
     assert!(host.to_string().starts_with("QEMU "), "{host}");
 }
 
-#[test]
-fn probe_ends_whatever_kvm_does() {
-    if host("probe_ends_whatever_kvm_does").is_none() {
-        return;
-    }
+fn probe_ends_whatever_kvm_does(_host: &Host) {
     let folder = tempfile::tempdir().unwrap();
     let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).unwrap();
     let options = ProbeOptions {
@@ -147,7 +188,6 @@ fn probe_ends_whatever_kvm_does() {
     eprintln!("this machine: {host}");
 }
 
-#[test]
 fn probe_without_qemu_says_which_program() {
     let folder = tempfile::tempdir().unwrap();
     let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).unwrap();
@@ -166,11 +206,8 @@ fn probe_without_qemu_says_which_program() {
     check("/bin/false", "/bin/false -version printed no version");
 }
 
-#[test]
-fn silent_machine_is_infrastructure_and_is_tried_again() {
-    let Some(mut host) = host("silent_machine_is_infrastructure_and_is_tried_again") else {
-        return;
-    };
+fn silent_machine_is_infrastructure_and_is_tried_again(host: &Host) {
+    let mut host = host.clone();
     host.profile.limits.stall = Duration::from_millis(1500);
     let bench = Bench::new(&kernel(HALT));
     let proc = Dir::open_ambient_dir("/proc", ambient_authority()).unwrap();
@@ -202,11 +239,8 @@ fn silent_machine_is_infrastructure_and_is_tried_again() {
     );
 }
 
-#[test]
-fn qemu_that_does_not_start_is_infrastructure() {
-    let Some(mut host) = host("qemu_that_does_not_start_is_infrastructure") else {
-        return;
-    };
+fn qemu_that_does_not_start_is_infrastructure(host: &Host) {
+    let mut host = host.clone();
     let check = |host: &Host, expect: &str| {
         let options = RunOptions {
             attempts: 1,
@@ -224,11 +258,8 @@ fn qemu_that_does_not_start_is_infrastructure() {
     check(&host, "cannot run /nonexistent/qemu");
 }
 
-#[test]
-fn console_decides() {
-    let Some(mut host) = host("console_decides") else {
-        return;
-    };
+fn console_decides(host: &Host) {
+    let mut host = host.clone();
     host.profile.limits.crash_grace = Duration::ZERO;
     host.profile.limits.emergency_grace = Duration::ZERO;
     host.profile.limits.stall = Duration::from_secs(20);
@@ -279,17 +310,13 @@ fn console_decides() {
     );
 }
 
-#[test]
-fn artefacts_are_kept() {
-    let Some(host) = host("artefacts_are_kept") else {
-        return;
-    };
+fn artefacts_are_kept(host: &Host) {
     let options = RunOptions {
         attempts: 1,
         ..RunOptions::default()
     };
     let bench = Bench::new(&kernel(&say("hello\n", RESET)));
-    let report = bench.boot(&host, &options, |_| ());
+    let report = bench.boot(host, &options, |_| ());
     assert!(
         matches!(report.attempt.outcome, Outcome::Rebooted),
         "{report}"
@@ -329,24 +356,20 @@ fn artefacts_are_kept() {
         initrd: Input::new(&bench.media, "initrd"),
     };
     let boot = Boot::new("", Payload::command(["true"]));
-    let error = pleach_vm::boot(&boot, &media, &bench.run, &host, &options).unwrap_err();
+    let error = pleach_vm::boot(&boot, &media, &bench.run, host, &options).unwrap_err();
     assert!(
         error.to_string().starts_with("create attempt-1: "),
         "{error}"
     );
 }
 
-#[test]
-fn snapshot_copies_nothing() {
-    let Some(host) = host("snapshot_copies_nothing") else {
-        return;
-    };
+fn snapshot_copies_nothing(host: &Host) {
     let options = RunOptions {
         attempts: 1,
         ..RunOptions::default()
     };
     let bench = Bench::new(&kernel(&say("hello\n", RESET)));
-    let report = bench.boot(&host, &options, |boot| boot.disk = DiskMode::Snapshot);
+    let report = bench.boot(host, &options, |boot| boot.disk = DiskMode::Snapshot);
     assert!(
         matches!(report.attempt.outcome, Outcome::Rebooted),
         "{report}"
@@ -354,11 +377,8 @@ fn snapshot_copies_nothing() {
     assert!(!bench.run.exists("attempt-1/disk.img"));
 }
 
-#[test]
-fn guest_that_falls_silent_is_at_fault() {
-    let Some(mut host) = host("guest_that_falls_silent_is_at_fault") else {
-        return;
-    };
+fn guest_that_falls_silent_is_at_fault(host: &Host) {
+    let mut host = host.clone();
     host.profile.limits.stall = Duration::from_secs(3);
     let report =
         Bench::new(&kernel(&say("hello\n", HALT))).boot(&host, &RunOptions::default(), |_| ());
@@ -369,11 +389,7 @@ fn guest_that_falls_silent_is_at_fault() {
     assert!(report.flaky.is_none(), "a guest's fault is not tried again");
 }
 
-#[test]
-fn machine_waits_for_its_permit() {
-    let Some(host) = host("machine_waits_for_its_permit") else {
-        return;
-    };
+fn machine_waits_for_its_permit(host: &Host) {
     let bench = Bench::new(&kernel(&say("hello\n", RESET)));
     let dir = bench.media.try_clone().unwrap();
     dir.create_dir("permits").unwrap();
@@ -394,7 +410,7 @@ fn machine_waits_for_its_permit() {
                 permits: Some(&theirs),
                 ..RunOptions::default()
             };
-            bench.boot(&host, &options, |_| ())
+            bench.boot(host, &options, |_| ())
         });
         std::thread::sleep(Duration::from_millis(500));
         assert!(!boot.is_finished(), "it did not wait");
