@@ -93,7 +93,8 @@ pub fn plan_dirs(
 ///
 /// # Errors
 /// When something cannot be read or written, when the trees keep changing
-/// ([`ApplyOptions::attempts`]), and when a policy refuses the merge; the target is then as it was.
+/// ([`ApplyOptions::attempts`]), and when a policy refuses the merge; the target is then as it was,
+/// except when the last sync fails ("sync what was exchanged in"): then it is the result already.
 /// A target that is a mount point, or lies in a lower layer of overlayfs, cannot be exchanged.
 pub fn apply(
     sides: Sides<&Dir>,

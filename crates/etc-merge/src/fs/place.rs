@@ -16,6 +16,8 @@ const NEW: &str = ".new";
 const PREVIOUS: &str = ".prev";
 const SAVED: &str = ".saved";
 const SAVED_NEW: &str = ".saved.new";
+/// After this fails the target is the result, but a power failure may undo it.
+const EXCHANGED: &str = "sync what was exchanged in";
 
 /// Makes the target what `result` says; `true` where it was so already.
 ///
@@ -41,7 +43,7 @@ pub(super) fn place(
     if let Some(saved) = saved {
         write(deployment, &kept_new, saved, source, options)?;
     }
-    sync(deployment, options)?;
+    sync(deployment, "sync", options)?;
     remove(deployment, &kept)?;
     if saved.is_some() {
         rename(deployment, &kept_new, &kept, RenameFlags::NOREPLACE)?;
@@ -64,7 +66,7 @@ pub(super) fn place(
     } else {
         rename(deployment, &new, &options.target, RenameFlags::NOREPLACE)?;
     }
-    sync(deployment, options)?;
+    sync(deployment, EXCHANGED, options)?;
     Ok(false)
 }
 
@@ -80,7 +82,7 @@ pub fn undo(deployment: &Dir, options: &ApplyOptions) -> Result<(), Error> {
         &options.target,
         RenameFlags::EXCHANGE,
     )?;
-    sync(deployment, options)
+    sync(deployment, EXCHANGED, options)
 }
 
 /// Removes `etc.prev`, and with it the way back. Where there is none, nothing is done.
@@ -110,7 +112,7 @@ fn rename(dir: &Dir, from: &Name, to: &Name, flags: RenameFlags) -> Result<(), E
 }
 
 /// Everything on the file system: the result is many files, and one call is less than each alone.
-fn sync(deployment: &Dir, options: &ApplyOptions) -> Result<(), Error> {
+fn sync(deployment: &Dir, operation: &'static str, options: &ApplyOptions) -> Result<(), Error> {
     if !options.sync {
         return Ok(());
     }
@@ -118,7 +120,7 @@ fn sync(deployment: &Dir, options: &ApplyOptions) -> Result<(), Error> {
     let here = rustix::fs::openat(deployment, ".", DIRECTORY, Mode::empty());
     let synced = here.and_then(rustix::fs::syncfs);
     synced.map_err(|error| Error::Io {
-        operation: "sync",
+        operation,
         path: TreePath::root(),
         source: error.into(),
     })

@@ -18,8 +18,34 @@ pub(super) struct Target<'a, C> {
 
 impl<'a, C: Clone> Target<'a, C> {
     pub(super) fn new(current: &'a Tree<C>, new: &Tree<C>) -> Self {
-        let tree = new.clone();
-        Self { current, tree }
+        let mut target = Self {
+            current,
+            tree: new.clone(),
+        };
+        target.check_out();
+        target
+    }
+
+    /// The target is a copy of the image's tree. What is copied into a directory with a default ACL
+    /// inherits it here too.
+    fn check_out(&mut self) {
+        let all: Vec<_> = self.tree.walk().collect();
+        for (path, id) in all {
+            let above = path.parent().and_then(|parent| self.tree.lookup(&parent));
+            let Some(above) = above else {
+                continue;
+            };
+            let above = self.tree.inode(above).metadata.clone();
+            if !above.xattrs.contains_key(acl::DEFAULT) {
+                continue;
+            }
+            let inode = self.tree.inode(id);
+            let (node_type, own) = (inode.kind.node_type(), inode.metadata.clone());
+            let metadata = self.tree.metadata_mut(id);
+            acl::inherit(&above, node_type, metadata);
+            metadata.xattrs.extend(own.xattrs);
+            acl::follow_mode(metadata);
+        }
     }
 
     /// `rm -rf`: the last component is not followed, those before it are.

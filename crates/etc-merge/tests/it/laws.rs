@@ -314,9 +314,9 @@ proptest! {
     #[test]
     fn p16_unrelated_names_merge_as_if_alone(x in triple_with_specials(), y in triple_with_specials()) {
         let ((x_plan, x_result), (y_plan, y_result)) = (merge(&x), merge(&y));
-        let both = x.zip(y).map(|(x, y)| beside(&x, &y));
+        let both = x.zip(y).map(|(x, y)| two(&x, &y));
         let (plan, result) = merge(&both);
-        prop_assert_eq!(show(&result), show(&beside(&x_result, &y_result)));
+        prop_assert_eq!(show(&result), show(&two(&x_result, &y_result)));
         // The roots of the two are plain directories here, but the stamp is only at the real root.
         prop_assert_eq!(plan.entries().len(), x_plan.entries().len() + y_plan.entries().len());
         prop_assert_eq!(plan.conflicts().count(), x_plan.conflicts().count() + y_plan.conflicts().count());
@@ -391,10 +391,14 @@ fn rename(tree: &Etc) -> Etc {
     out
 }
 
-/// A tree that has `x` and `y` as its directories.
-fn beside(x: &Etc, y: &Etc) -> Etc {
+fn two(x: &Etc, y: &Etc) -> Etc {
+    beside([("x".to_owned(), x), ("y".to_owned(), y)])
+}
+
+/// One tree with others as its directories.
+pub(crate) fn beside<'a>(trees: impl IntoIterator<Item = (String, &'a Etc)>) -> Etc {
     let mut out = Etc::new(Metadata::with_mode(0o755));
-    for (name, tree) in [("x", x), ("y", y)] {
+    for (name, tree) in trees {
         let top = TreePath::from(Name::new(name.as_bytes()).expect("a name"));
         for (path, id) in tree.walk() {
             put_copy(&mut out, &top.concat(&path), tree.inode(id));

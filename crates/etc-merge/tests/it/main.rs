@@ -1,13 +1,21 @@
 //! One binary for all integration tests of the crate.
 #![allow(
     clippy::disallowed_methods,
-    reason = "tests read the vectors where the environment says, and make temporary directories"
+    clippy::print_stderr,
+    reason = "tests read the vectors where the environment says, and make temporary directories; \
+              and they say what they skip"
 )]
 
+#[cfg(feature = "fs")]
+mod disk;
+#[cfg(feature = "fs")]
+mod faults;
 mod laws;
 #[cfg(feature = "fs")]
 mod on_disk;
 mod random;
+#[cfg(feature = "fs")]
+mod real_ostree;
 mod rules;
 mod vector_file;
 mod vectors;

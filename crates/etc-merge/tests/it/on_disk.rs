@@ -1,16 +1,14 @@
 //! The merge on real directories.
 
-use std::io::Cursor;
-use std::path::Path;
 use std::process::Command;
 
-use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use pleach_etc_merge::{
     Action, Applied, ApplyOptions, Error, Policies, Rule, Sides, apply, plan_dirs, release, undo,
 };
-use pleach_fs_tree::{Kind, MaterializeError, MaterializeOptions, ScanOptions, materialize, scan};
+use pleach_fs_tree::MaterializeError;
 
+use crate::disk::{self, contents, is_root, open, write};
 use crate::vector_file::read;
 use crate::{Etc, show, tree};
 
@@ -23,28 +21,11 @@ struct Machine {
     deployment: Dir,
 }
 
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
 fn options() -> ApplyOptions {
     ApplyOptions {
-        materialize: MaterializeOptions {
-            owner: is_root(),
-            devices: is_root(),
-            ..MaterializeOptions::default()
-        },
+        materialize: disk::options(),
         ..ApplyOptions::default()
     }
-}
-
-fn open(path: &Path) -> Dir {
-    Dir::open_ambient_dir(path, ambient_authority()).unwrap_or_else(|e| panic!("{path:?}: {e}"))
-}
-
-fn write(tree: &Etc, dir: &Dir) -> Result<(), MaterializeError> {
-    let mut source = |bytes: &Vec<u8>| Ok(Cursor::new(bytes.clone()));
-    materialize(tree, dir, &mut source, &options().materialize)
 }
 
 impl Machine {
@@ -110,36 +91,6 @@ impl Machine {
     fn etc(&self) -> Etc {
         contents(&self.keep.path().join("deployment/etc"))
     }
-}
-
-/// What is on disk, times and contents too.
-fn contents(path: &Path) -> Etc {
-    let dir = open(path);
-    let scanned = scan(&dir, &ScanOptions::default()).unwrap_or_else(|e| panic!("{e:?}"));
-    let mut out = Etc::new(scanned.inode(scanned.root()).metadata.clone());
-    for (at, id) in scanned.walk() {
-        let inode = scanned.inode(id);
-        let kind = match &inode.kind {
-            Kind::Directory(_) => Kind::Directory(Default::default()),
-            Kind::File(_) => {
-                let relative = at.to_string();
-                // Only plain names come with contents that matter; others are read by their bytes.
-                use std::os::unix::ffi::OsStrExt;
-                let name = std::ffi::OsStr::from_bytes(at.as_bytes());
-                let read = std::fs::read(path.join(name));
-                Kind::File(read.unwrap_or_else(|e| panic!("{relative}: {e}")))
-            }
-            Kind::Symlink(target) => Kind::Symlink(target.clone()),
-            Kind::Fifo => Kind::Fifo,
-            Kind::Socket => Kind::Socket,
-            Kind::CharDevice(device) => Kind::CharDevice(*device),
-            Kind::BlockDevice(device) => Kind::BlockDevice(*device),
-        };
-        let metadata = inode.metadata.clone();
-        out.put(&at, pleach_fs_tree::Inode { metadata, kind })
-            .expect("parents come first");
-    }
-    out
 }
 
 const ONE: &str = "/a file 0644 0:0 0.0 one\n/b file 0644 0:0 0.0 one";
