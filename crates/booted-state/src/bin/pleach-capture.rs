@@ -70,12 +70,18 @@ fn arguments(mut words: impl Iterator<Item = OsString>) -> Result<Arguments, Str
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    // Opened first: what cannot be written is not worth waiting for a boot.
+    let mut out: Box<dyn Write> = match &arguments.file {
+        Some(file) => {
+            let opened = std::fs::File::create(file);
+            Box::new(opened.map_err(|error| format!("create {}: {error}", file.display()))?)
+        }
+        None => Box::new(std::io::stdout()),
+    };
     let root = Dir::open_ambient_dir("/", ambient_authority())?;
-    let json = capture(&root, &SystemRunner::default(), &arguments.options)?.to_json();
-    match &arguments.file {
-        Some(file) => std::fs::write(file, json)
-            .map_err(|error| format!("write {}: {error}", file.display()))?,
-        None => std::io::stdout().write_all(&json)?,
-    }
+    let snapshot = capture(&root, &SystemRunner::default(), &arguments.options)?;
+    out.write_all(&snapshot.to_json())
+        .map_err(|error| format!("write the snapshot: {error}"))?;
+    out.flush()?;
     Ok(())
 }

@@ -11,7 +11,7 @@ pub enum Look {
     Metadata,
     /// The path and its direct entries, but not what is in them.
     Entries,
-    /// The path alone.
+    /// The path alone, and only where the walk of another rule comes across it.
     Node,
 }
 

@@ -42,7 +42,10 @@ pub(crate) fn walk(
     for rule in rules {
         let real = view.real_path(&at(&rule.path))?;
         walker.rules.insert(real.clone(), rule.look);
-        starts.push(real);
+        // A node alone is an exception to the rule above it.
+        if rule.look != Look::Node {
+            starts.push(real);
+        }
     }
     starts.sort();
     for start in starts {

@@ -48,10 +48,12 @@ pub struct Mount {
     pub source: MountSource,
     /// Which directory of that file system.
     pub root: String,
-    /// Options of the mount and of the file system, sorted, each once. Identifiers (`fd`, `pgrp`,
-    /// `pipe_ino`) are left out, as they mean nothing outside one boot.
+    /// Options of this mount, sorted.
     pub options: Vec<String>,
-    /// Options that give an amount (`size`, `nr_inodes`), which often follow the memory there is.
+    /// Options of the file system, sorted. Identifiers (`fd`, `pgrp`, `pipe_ino`) are left out, as
+    /// they mean nothing outside one boot.
+    pub fs_options: Vec<String>,
+    /// Options of the file system that give an amount (`size`, `nr_inodes`), which often follow the memory there is.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub amounts: BTreeMap<String, String>,
     /// `shared`, `slave`, `unbindable`, without the group numbers; empty is private.

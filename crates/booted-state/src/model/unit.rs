@@ -30,7 +30,8 @@ impl Unit {
     }
 }
 
-/// Properties of a loaded unit (`systemctl show`).
+/// A loaded unit. What comes after the first three is captured of services, sockets, mounts,
+/// automounts, swaps, timers and paths only: it is dear to ask for, and says nothing of others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadedUnit {
@@ -58,6 +59,9 @@ pub struct LoadedUnit {
     /// `ConditionResult`, where conditions were checked: `no` means skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition_result: Option<String>,
+    /// Whether the main process of a service was ever started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<bool>,
     /// `ExecMainStatus`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exec_main_status: Option<i32>,

@@ -1,6 +1,6 @@
 //! `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use pleach_fs_tree::escape;
 
@@ -44,24 +44,16 @@ fn row(line: &[u8]) -> Option<(String, Mount)> {
         return None;
     };
     let super_options = rest.first().map(Vec::as_slice).unwrap_or_default();
-    let mut options = BTreeSet::new();
     let mut amounts = BTreeMap::new();
-    for option in mount_options
-        .split(|&b| b == b',')
-        .chain(super_options.split(|&b| b == b','))
-    {
-        let option = escape(option);
-        match option.split_once('=') {
-            Some((name, _)) if IDENTIFIERS.contains(&name) => {}
-            Some((name, value)) if AMOUNTS.contains(&name) => {
-                amounts.insert(name.to_owned(), value.to_owned());
-            }
-            _ if option.is_empty() => {}
-            _ => {
-                options.insert(option);
-            }
+    let mut fs_options = sorted(super_options);
+    fs_options.retain(|option| match option.split_once('=') {
+        Some((name, value)) if AMOUNTS.contains(&name) => {
+            amounts.insert(name.to_owned(), value.to_owned());
+            false
         }
-    }
+        Some((name, _)) => !IDENTIFIERS.contains(&name),
+        None => true,
+    });
     let mut propagation: Vec<String> = optional
         .iter()
         .map(|field| escape(field.split(|&b| b == b':').next().unwrap_or_default()))
@@ -83,11 +75,21 @@ fn row(line: &[u8]) -> Option<(String, Mount)> {
             MountSource::Named(text)
         },
         root: escape(root),
-        options: options.into_iter().collect(),
+        options: sorted(mount_options),
+        fs_options,
         amounts,
         propagation,
     };
     Some((escape(target), mount))
+}
+
+fn sorted(options: &[u8]) -> Vec<String> {
+    let options = options
+        .split(|&b| b == b',')
+        .filter(|option| !option.is_empty());
+    let mut options: Vec<String> = options.map(escape).collect();
+    options.sort_unstable();
+    options
 }
 
 /// The kernel prints space, tab, newline and backslash as `\NNN`.
@@ -128,11 +130,12 @@ mod tests {
                 .flat_map(|(target, stack)| stack.0.iter().map(move |mount| (target, mount)))
                 .map(|(target, m)| {
                     format!(
-                        "{target} {} {:?} {} {} {:?} {}",
+                        "{target} {} {:?} {} {} {} {:?} {}",
                         m.fs_type,
                         m.source,
                         m.root,
                         m.options.join(","),
+                        m.fs_options.join(","),
                         m.amounts,
                         m.propagation.join(",")
                     )
@@ -142,25 +145,25 @@ mod tests {
         };
         check(
             "30 1 254:0 /ostree/deploy/d / rw,relatime shared:1 - ext4 /dev/vda rw,errors=x",
-            "/ ext4 Device(\"/dev/vda\") /ostree/deploy/d errors=x,relatime,rw {} shared",
+            "/ ext4 Device(\"/dev/vda\") /ostree/deploy/d relatime,rw errors=x,rw {} shared",
         );
         check(
             "25 30 0:23 / /run rw,nosuid shared:5 master:2 - tmpfs tmpfs rw,size=10k,nr_inodes=9,mode=755",
-            "/run tmpfs Named(\"tmpfs\") / mode=755,nosuid,rw \
+            "/run tmpfs Named(\"tmpfs\") / nosuid,rw mode=755,rw \
              {\"nr_inodes\": \"9\", \"size\": \"10k\"} shared,slave",
         );
         check(
             "31 30 0:27 / /proc/sys/fs/binfmt_misc rw - autofs systemd-1 \
              rw,fd=30,pgrp=1,timeout=0,pipe_ino=99,direct",
-            "/proc/sys/fs/binfmt_misc autofs Named(\"systemd-1\") / direct,rw,timeout=0 {} ",
+            "/proc/sys/fs/binfmt_misc autofs Named(\"systemd-1\") / rw direct,rw,timeout=0 {} ",
         );
         check(
             "31 30 0:27 / /a\\040b\\134c ro - tmpfs none rw",
-            "/a b\\\\c tmpfs Named(\"none\") / ro,rw {} ",
+            "/a b\\\\c tmpfs Named(\"none\") / ro rw {} ",
         );
         check(
             "1 0 0:1 / /x rw - ext4 /dev/a rw\n2 1 0:2 / /x rw - tmpfs t rw\n",
-            "/x ext4 Device(\"/dev/a\") / rw {} \n/x tmpfs Named(\"t\") / rw {} ",
+            "/x ext4 Device(\"/dev/a\") / rw rw {} \n/x tmpfs Named(\"t\") / rw rw {} ",
         );
         assert_eq!(parse(b"1 2 3\n"), Err("mountinfo: \"1 2 3\"".to_owned()));
     }

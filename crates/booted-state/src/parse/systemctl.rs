@@ -10,7 +10,7 @@ use crate::parse::some;
 /// The properties that [`show`] reads, for `--property`.
 pub(crate) const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,UnitFileState,Result,\
     FragmentPath,SourcePath,DropInPaths,ConditionResult,ConditionTimestampMonotonic,\
-    ExecMainStatus,NRestarts";
+    ExecMainStartTimestampMonotonic,ExecMainStatus,NRestarts";
 
 fn blocks(text: &str) -> impl Iterator<Item = BTreeMap<&str, &str>> {
     text.split("\n\n")
@@ -27,7 +27,8 @@ fn blocks(text: &str) -> impl Iterator<Item = BTreeMap<&str, &str>> {
 pub(crate) fn show(text: &str) -> BTreeMap<String, LoadedUnit> {
     let unit = |block: BTreeMap<&str, &str>| {
         let get = |name: &str| block.get(name).copied().unwrap_or_default();
-        let checked = !matches!(get("ConditionTimestampMonotonic"), "" | "0");
+        let happened = |stamp| block.get(stamp).map(|time| !matches!(*time, "" | "0"));
+        let checked = happened("ConditionTimestampMonotonic") == Some(true);
         let unit = LoadedUnit {
             load_state: get("LoadState").to_owned(),
             active_state: get("ActiveState").to_owned(),
@@ -41,12 +42,29 @@ pub(crate) fn show(text: &str) -> BTreeMap<String, LoadedUnit> {
                 .map(Into::into)
                 .collect(),
             condition_result: some(get("ConditionResult")).filter(|_| checked),
+            started: happened("ExecMainStartTimestampMonotonic"),
             exec_main_status: get("ExecMainStatus").parse().ok(),
             restarts: get("NRestarts").parse().ok(),
         };
         Some((some(get("Id"))?, unit))
     };
     blocks(text).filter_map(unit).collect()
+}
+
+/// `systemctl list-units --all --plain --no-legend`: name and the three states of each unit.
+pub(crate) fn list_units(text: &str) -> BTreeMap<String, LoadedUnit> {
+    let row = |line: &str| {
+        let mut words = line.split_whitespace().map(ToOwned::to_owned);
+        let name = words.next()?;
+        let unit = LoadedUnit {
+            load_state: words.next()?,
+            active_state: words.next()?,
+            sub_state: words.next()?,
+            ..LoadedUnit::default()
+        };
+        Some((name, unit))
+    };
+    text.lines().filter_map(row).collect()
 }
 
 /// `systemctl list-unit-files --no-legend`: name, state, preset. Newer versions mark the state of a
@@ -120,13 +138,23 @@ mod tests {
             "Result=success\nExecMainStatus=1\nNRestarts=2\nId=ssh.service\nLoadState=loaded\n\
              ActiveState=active\nSubState=running\nFragmentPath=/usr/lib/systemd/system/ssh.service\n\
              DropInPaths=/etc/systemd/system/ssh.service.d/a.conf /run/b.conf\nUnitFileState=enabled\n\
-             ConditionResult=yes\nConditionTimestampMonotonic=7\nSourcePath=\n\n\
+             ConditionResult=yes\nConditionTimestampMonotonic=7\nSourcePath=\n\
+             ExecMainStartTimestampMonotonic=8\n\n\
              Id=dev-vda.device\nLoadState=loaded\nActiveState=active\nSubState=plugged\n\
              ConditionResult=no\nConditionTimestampMonotonic=0\n\n\
+             Id=never.service\nLoadState=loaded\nExecMainStartTimestampMonotonic=0\n\n\
              Id=home.mount\nLoadState=masked\nConditionResult=no\nConditionTimestampMonotonic=9\n",
         );
         let names: Vec<&String> = units.keys().collect();
-        assert_eq!(names, ["dev-vda.device", "home.mount", "ssh.service"]);
+        assert_eq!(
+            names,
+            [
+                "dev-vda.device",
+                "home.mount",
+                "never.service",
+                "ssh.service"
+            ]
+        );
         let ssh = &units["ssh.service"];
         assert_eq!((ssh.exec_main_status, ssh.restarts), (Some(1), Some(2)));
         assert_eq!(
@@ -135,12 +163,31 @@ mod tests {
         );
         assert_eq!(ssh.condition_result.as_deref(), Some("yes"));
         assert_eq!(ssh.source_path, None);
+        let started: Vec<Option<bool>> = units.values().map(|unit| unit.started).collect();
+        assert_eq!(started, [None, None, Some(false), Some(true)]);
         let device = &units["dev-vda.device"];
         assert_eq!((&device.result, &device.condition_result), (&None, &None));
         assert_eq!(units["home.mount"].load_state, "masked");
         assert_eq!(units["home.mount"].condition_result.as_deref(), Some("no"));
         assert_eq!(show("").len(), 0);
         assert_eq!(show("\n\nExecMainStatus=1\n\n").len(), 0, "no Id, no unit");
+    }
+
+    #[test]
+    fn list_units_has_four_columns_and_more() {
+        let units = list_units(
+            "dev-a\\x2db.device loaded active plugged A disk\n\
+             no.service not-found inactive dead start no.service\nshort\n",
+        );
+        let shown: Vec<String> = units
+            .iter()
+            .map(|(name, u)| format!("{name} {} {} {}", u.load_state, u.active_state, u.sub_state))
+            .collect();
+        let expect = [
+            "dev-a\\x2db.device loaded active plugged",
+            "no.service not-found inactive dead",
+        ];
+        assert_eq!(shown, expect);
     }
 
     #[test]

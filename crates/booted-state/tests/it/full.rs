@@ -54,6 +54,7 @@ fn mount(source: MountSource) -> Mount {
         source,
         root: "/".to_owned(),
         options: strings(&["nodev", "rw"]),
+        fs_options: strings(&["mode=755", "ro"]),
         amounts: BTreeMap::from([("size".to_owned(), "100k".to_owned())]),
         propagation: strings(&["shared"]),
     }
@@ -73,6 +74,7 @@ fn unit() -> Unit {
             source_path: text("/etc/fstab"),
             drop_in_paths: strings(&["/etc/systemd/system/a.service.d/1.conf"]),
             condition_result: text("yes"),
+            started: Some(true),
             exec_main_status: Some(0),
             restarts: Some(0),
         }),

@@ -1,6 +1,7 @@
 //! No leaf of a snapshot is outside the comparison.
 
 use pleach_booted_state::{Difference, Section, SectionName, Snapshot, Status, compare};
+use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::full::full;
@@ -279,4 +280,43 @@ fn what_is_no_snapshot_is_refused() {
         &full.replace("\"0644\"", "\"644\""),
         "not a snapshot: mode \"644\"",
     );
+}
+
+/// The full snapshot with some of its leaves changed.
+fn changed() -> impl Strategy<Value = Snapshot> {
+    let json = serde_json::to_value(full()).expect("JSON");
+    let mut all = Vec::new();
+    leaves(&json, &mut Vec::new(), &mut all);
+    proptest::sample::subsequence(all, 0..8).prop_map(move |ways| {
+        let mut changed = json.clone();
+        for way in ways {
+            let leaf = at(&mut changed, &way).clone();
+            for other in others(&leaf).into_iter().chain([leaf]) {
+                *at(&mut changed, &way) = other;
+                if read(&changed).is_some() {
+                    break;
+                }
+            }
+        }
+        read(&changed).expect("each step could be read")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// From the other side the same differences are seen, and none only where there is none.
+    #[test]
+    fn comparison_has_no_side(left in changed(), right in changed()) {
+        let there = compare(&left, &right);
+        let mut back = compare(&right, &left);
+        for difference in &mut back {
+            std::mem::swap(&mut difference.left, &mut difference.right);
+        }
+        prop_assert_eq!(&there, &back);
+        prop_assert!(there.is_sorted());
+        let same_but_for_the_tool =
+            Snapshot { tool: right.tool.clone(), ..left.clone() } == right;
+        prop_assert_eq!(there.is_empty(), same_but_for_the_tool);
+    }
 }

@@ -5,5 +5,15 @@
     reason = "tests make their own directories"
 )]
 
+#[cfg(feature = "capture-bin")]
+mod binary;
+#[cfg(feature = "capture")]
+mod capture;
+#[cfg(feature = "capture")]
+mod fake;
 mod full;
+#[cfg(feature = "capture")]
+mod keys;
 mod law;
+#[cfg(feature = "capture")]
+mod walk;
