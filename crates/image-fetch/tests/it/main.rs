@@ -12,6 +12,7 @@ mod faults;
 mod hostile;
 mod image;
 mod kill;
+mod lying;
 mod proxy;
 mod registry;
 mod store;
