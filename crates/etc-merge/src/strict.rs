@@ -2,8 +2,8 @@
 //!
 //! The rules, for each path, in this order:
 //!
-//! 1. What a rule pins or ignores stays as the machine has it.
-//! 2. Special files that the machine made are never carried over.
+//! 1. Special files that the machine made are never carried over.
+//! 2. What a rule pins or ignores stays as the machine has it.
 //! 3. Sub-trees that are equal on two sides: the third is taken (both sides alike: done).
 //! 4. Removed on one side and changed on the other: a change of content stays or comes, a change of
 //!    attributes alone does not bring a removed path back.

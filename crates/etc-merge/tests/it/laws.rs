@@ -1,6 +1,6 @@
 //! Laws of the profile `strict`, numbered as in its specification.
 //!
-//! `PROPTEST_CASES` sets how many triples each law is asked for; 256 without it.
+//! `PROPTEST_CASES` sets how many triples each law is asked for; 2,000 without it.
 
 use std::collections::BTreeSet;
 
@@ -117,8 +117,22 @@ fn noted(plan: &MergePlan, path: &TreePath, note: &Note) -> bool {
     at_or_above(plan, path).any(|entry| entry.findings.contains(&wanted))
 }
 
+fn config() -> ProptestConfig {
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => config,
+        None => ProptestConfig {
+            cases: 2000,
+            ..config
+        },
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     /// P1: nobody changed anything here, so the result is the next image.
     #[test]
