@@ -16,20 +16,11 @@ const FILE: &str = "/.ssh/authorized_keys";
 pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "preset-file-name",
-        reason: "Ignition writes 20-ignition.preset where the other routes write 20-pleach.preset; the text is the same",
+        reason: "Ignition writes 20-ignition.preset where the other routes write 20-pleach.preset; the directives are the same",
         class: Class::Tool,
         section: SectionName::Paths,
         covers: |context, difference| {
-            let of = |snapshot: &Snapshot, name: &str| {
-                snapshot.paths.get(&format!("/etc/{name}")).cloned()
-            };
-            let same = context
-                .sides(Route::Ignition)
-                .is_some_and(|(ignition, other)| {
-                    let file = of(ignition, PRESETS.0);
-                    file.is_some() && file == of(other, PRESETS.1)
-                });
-            same && preset_name(context, difference, "/etc/")
+            same_directives(context) && preset_name(context, difference, "/etc/")
         },
     },
     Rule {
@@ -38,13 +29,8 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Tool,
         section: SectionName::Presets,
         covers: |context, difference| {
-            let same = context
-                .sides(Route::Ignition)
-                .is_some_and(|(ignition, other)| {
-                    let file = preset(ignition, PRESETS.0);
-                    file.is_some() && file == preset(other, PRESETS.1)
-                });
-            same && difference.attribute.is_none()
+            same_directives(context)
+                && difference.attribute.is_none()
                 && difference.key.as_deref().is_some_and(|key| {
                     key.ends_with("20-ignition.preset") || key.ends_with("20-pleach.preset")
                 })
@@ -119,16 +105,23 @@ fn preset_name(context: &Context<'_>, difference: &Difference, prefix: &str) -> 
             || (name == PRESETS.0 && context.only_on(Route::Ignition, difference)))
 }
 
-fn preset<'a>(
-    snapshot: &'a Snapshot,
-    name: &str,
-) -> Option<&'a pleach_booted_state::model::PresetFile> {
-    let name = name.rsplit('/').next()?;
-    let entries = snapshot.presets.entries()?;
-    entries
-        .iter()
-        .find(|(key, _)| key.ends_with(name))
-        .map(|(_, file)| file)
+/// Whether the two files say the same. Their order means nothing, as each line names another unit,
+/// and older versions of Ignition write them in any order.
+fn same_directives(context: &Context<'_>) -> bool {
+    let lines = |snapshot: &Snapshot, name: &str| {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        let entries = snapshot.presets.entries()?;
+        let (_, file) = entries.iter().find(|(key, _)| key.ends_with(name))?;
+        let mut lines = file.directives.clone();
+        lines.sort();
+        Some(lines)
+    };
+    context
+        .sides(Route::Ignition)
+        .is_some_and(|(ignition, other)| {
+            let theirs = lines(ignition, PRESETS.0);
+            theirs.is_some() && theirs == lines(other, PRESETS.1)
+        })
 }
 
 /// The users whose home is there, by either of its names.

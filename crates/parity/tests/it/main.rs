@@ -221,23 +221,27 @@ fn a_rule_covers_no_more_than_it_says() {
         "/etc/systemd/system-preset/20-ignition.preset",
         "/etc/systemd/system-preset/20-pleach.preset",
     );
-    check(
-        (Derive, &paths(ours, "sha256:a")),
-        (Ignition, &paths(theirs, "sha256:a")),
-        &[
-            &row("preset-file-name: paths ", format!("{theirs}: - | {text}")),
-            &row("preset-file-name: paths ", format!("{ours}: {text} | -")),
-        ],
-    );
-    let other = show(&file("sha256:b"));
-    check(
-        (Derive, &paths(ours, "sha256:a")),
-        (Ignition, &paths(theirs, "sha256:b")),
-        &[
-            &row("DEFECT paths ", format!("{theirs}: - | {other}")),
-            &row("DEFECT paths ", format!("{ours}: {text} | -")),
-        ],
-    );
+    let preset = |path: &'static str, name: &'static str, lines: [&str; 2]| {
+        let said = json!({ "directory": "/etc/systemd/system-preset", "directives": lines });
+        [("paths", path, file("sha256:a")), ("presets", name, said)]
+    };
+    let lines = |word: &str| {
+        [
+            format!("disable {word}.timer"),
+            "enable a.service".to_owned(),
+        ]
+    };
+    let judged = |theirs_say: [&str; 2]| {
+        let ours_say = lines("b");
+        let ours_say = [ours_say[0].as_str(), ours_say[1].as_str()];
+        let l = snapshot(&preset(ours, "20-pleach.preset", ours_say));
+        let r = snapshot(&preset(theirs, "20-ignition.preset", theirs_say));
+        verdict((Derive, &l), (Ignition, &r), &Control::default())
+    };
+    let same = judged(["enable a.service", "disable b.timer"]);
+    assert!(same.is_equal() && same.expected.len() == 4, "{same:?}");
+    let other = judged(["enable a.service", "enable b.timer"]);
+    assert_eq!(other.defects.len(), 4, "{other:?}");
 }
 
 #[test]
