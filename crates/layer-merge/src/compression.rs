@@ -51,6 +51,7 @@ impl Compression {
 }
 
 /// Compresses what is written to it; the same bytes always give the same bytes.
+#[allow(clippy::large_enum_variant, reason = "there is one for a layer")]
 pub(crate) enum Encoder<W: Write> {
     None(W),
     Gzip(flate2::write::GzEncoder<W>),

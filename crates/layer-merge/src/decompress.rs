@@ -137,3 +137,71 @@ impl<R: Read> Decompressor<R> {
         Ok((Digest(hasher.finalize().into()), blob.read))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::compression::Encoder;
+
+    /// Compresses, and decompresses again; the class of the error where the crate cannot.
+    fn round(compression: Compression) -> Result<Vec<u8>, &'static str> {
+        let limits = Limits::default();
+        let text = b"text ".repeat(100_000);
+        let blob = match Encoder::new(Vec::new(), compression, None) {
+            Ok(mut encoder) => {
+                encoder.write_all(&text).unwrap();
+                encoder.finish().unwrap()
+            }
+            Err(_) => b"not compressed".to_vec(),
+        };
+        let stream = Decompressor::new(&*blob, blob.len() as u64, compression, &limits);
+        let mut stream = stream.map_err(|fault| fault.class().as_str())?;
+        let (mut out, mut buffer) = (Vec::new(), vec![0; 1000]);
+        loop {
+            match stream.read(&mut buffer, &limits) {
+                Ok(0) => break,
+                Ok(n) => out.extend_from_slice(&buffer[..n]),
+                Err(fault) => return Err(fault.class().as_str()),
+            }
+        }
+        assert_eq!(out, text);
+        let found = stream.finish().unwrap();
+        assert_eq!(found, (Digest::of(&blob), blob.len() as u64));
+        Ok(out)
+    }
+
+    #[test]
+    fn what_is_compressed_is_decompressed() {
+        assert!(round(Compression::None).is_ok());
+        assert!(round(Compression::Gzip).is_ok());
+        let zstd = round(Compression::Zstd).map(|_| ());
+        if cfg!(feature = "zstd") {
+            assert_eq!(zstd, Ok(()));
+        } else {
+            assert_eq!(zstd, Err("unsupported-media-type"));
+        }
+    }
+
+    #[cfg(feature = "zstd")]
+    #[test]
+    fn a_large_window_is_refused() {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(24).unwrap();
+        encoder.write_all(&[7; 20 << 20]).unwrap();
+        let blob = encoder.finish().unwrap();
+        let read = |log| {
+            let limits = Limits {
+                zstd_window_log: log,
+                ..Limits::default()
+            };
+            let size = blob.len() as u64;
+            let mut stream = Decompressor::new(&*blob, size, Compression::Zstd, &limits).unwrap();
+            let result = stream.read(&mut [0; 100], &limits);
+            result.map_err(|fault| fault.class().as_str())
+        };
+        assert_eq!(read(24), Ok(100));
+        assert_eq!(read(23), Err("limit"));
+    }
+}

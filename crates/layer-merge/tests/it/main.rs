@@ -10,6 +10,7 @@ mod hostile;
 mod law;
 mod layout;
 mod merge;
+mod mutations;
 mod umoci;
 mod vectors;
 mod write;
