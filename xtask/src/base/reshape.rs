@@ -229,7 +229,7 @@ mod tests {
 /etc/ssh/ssh_host_ed25519_key file 0600 0:0 5.0 secret
 /home directory 0755 0:0 5.0
 /root directory 0700 0:0 5.0
-/root/.profile file 0644 0:0 5.0 x
+/srv directory 0755 0:0 5.0
 /usr directory 0755 0:0 5.0
 /usr/lib directory 0755 0:0 5.0
 /usr/lib/modules directory 0755 0:0 5.0
