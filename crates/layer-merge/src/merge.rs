@@ -6,6 +6,7 @@ use pleach_fs_tree::{FileContent, Metadata, Tree, TreePath};
 
 use crate::entry::Action;
 use crate::layout::{Image, Layout};
+use crate::notes::Notes;
 use crate::options::Budget;
 use crate::overlay::Overlay;
 use crate::provenance::Provenance;
@@ -162,6 +163,7 @@ impl<'o, C> Merger<'o, C> {
         result.map_err(|(number, path, fault)| failed(number, path, fault))?;
 
         let mut overlay = Overlay::new(tree, self.options);
+        let mut notes = Notes::new(index);
         for entry in entries {
             let result: Result<(), Fault> = match entry.action {
                 Action::Whiteout | Action::Opaque => Ok(()),
@@ -169,7 +171,12 @@ impl<'o, C> Merger<'o, C> {
                 Action::Link(target) => overlay.link(&entry.path, &target, entry.number),
             };
             result.map_err(|fault| failed(entry.number, &entry.path, fault))?;
+            if overlay.took_duplicate() {
+                let what = "a second entry for this path: the first is gone".to_owned();
+                notes.add(entry.number, || entry.path.to_string(), what);
+            }
         }
+        all_notes.extend(notes.finish());
         overlay.finish().graft(tree, &mut |name, entry| match name {
             Some((parent, name)) => provenance.put(parent, name, index, entry),
             None => provenance.put_root(index, entry.expect("the root has an entry")),

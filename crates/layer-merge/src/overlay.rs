@@ -12,6 +12,8 @@ pub(crate) struct Overlay<'t, C> {
     options: &'t MergeOptions,
     nodes: Vec<Node>,
     inodes: Vec<Inode<C>>,
+    /// Whether the last entry replaced what an earlier one of the layer had put at its path.
+    duplicate: bool,
 }
 
 /// One directory as it is seen through both: what the overlay has of it and what is below.
@@ -43,6 +45,7 @@ impl<'t, C> Overlay<'t, C> {
             options,
             nodes: vec![empty_directory()],
             inodes: Vec::new(),
+            duplicate: false,
         }
     }
 
@@ -157,10 +160,10 @@ impl<'t, C> Overlay<'t, C> {
         let Node::Directory { own, .. } = &mut self.nodes[node] else {
             unreachable!("made a directory before");
         };
-        if own.replace((metadata, entry)).is_some() && self.options.strict {
-            return Err(Fault::DuplicateEntry);
+        match own.replace((metadata, entry)) {
+            Some(_) => self.note_duplicate(),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn set(&mut self, parent: NodeId, name: Name, node: Node) -> Result<(), Fault> {
@@ -169,9 +172,17 @@ impl<'t, C> Overlay<'t, C> {
         let Node::Directory { children, .. } = &mut self.nodes[parent] else {
             unreachable!("only directories are parents");
         };
-        if children.insert(name, id).is_some() && self.options.strict {
+        match children.insert(name, id) {
+            Some(_) => self.note_duplicate(),
+            None => Ok(()),
+        }
+    }
+
+    fn note_duplicate(&mut self) -> Result<(), Fault> {
+        if self.options.strict {
             return Err(Fault::DuplicateEntry);
         }
+        self.duplicate = true;
         Ok(())
     }
 
@@ -277,6 +288,11 @@ impl<'t, C> Overlay<'t, C> {
             }
         }
         Ok(way)
+    }
+
+    /// Whether the last entry replaced what an earlier one of the layer had put at its path.
+    pub(crate) fn took_duplicate(&mut self) -> bool {
+        std::mem::take(&mut self.duplicate)
     }
 
     /// Ends the layer: the additions alone, free of the tree.
