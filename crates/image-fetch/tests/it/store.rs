@@ -11,6 +11,7 @@ use crate::proxy::{Fault, Proxy, blob};
 use crate::registry::Registry;
 use crate::support::{
     Place, assert_sound, blobs, fetch_unchecked, have, index, options, partials, ref_names, run,
+    skip,
 };
 
 /// A place with an image layout beside the store.
@@ -299,7 +300,7 @@ impl Small {
             .status();
         if !mount.unwrap().success() {
             // Only root may mount: that is no missing tool, so no error in CI either.
-            eprintln!("SKIP (1): tmpfs cannot be mounted here");
+            skip("tmpfs cannot be mounted here");
             return None;
         }
         Some(Self(store))

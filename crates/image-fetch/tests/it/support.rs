@@ -14,19 +14,24 @@ use serde_json::Value;
 
 /// False, with a line that says so and counts, if a program is missing; a failure in CI.
 pub(crate) fn have(programs: &[&str]) -> bool {
-    static SKIPPED: AtomicUsize = AtomicUsize::new(0);
-    let in_path = |name: &&&str| {
+    let not_in_path = |name: &&&str| {
         let path = std::env::var_os("PATH").unwrap_or_default();
         !std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
     };
-    let Some(missing) = programs.iter().find(in_path) else {
+    let Some(missing) = programs.iter().find(not_in_path) else {
         return true;
     };
     let ci = std::env::var("CI").is_ok_and(|it| it == "true");
     assert!(!ci, "{missing} is missing, and CI must not skip");
-    let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-    eprintln!("SKIP ({count}): {missing} is missing");
+    skip(&format!("{missing} is missing"));
     false
+}
+
+/// Says that a test did not run, and how many that were.
+pub(crate) fn skip(reason: &str) {
+    static SKIPPED: AtomicUsize = AtomicUsize::new(0);
+    let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
+    eprintln!("SKIP ({count}): {reason}");
 }
 
 /// Runs a program to its end; panics with its output if it fails.
