@@ -80,7 +80,7 @@ impl Workspace {
         let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
         let agent_target = self.artifacts().join("agent-build");
         cmd!(self.sh, "cargo build --release -p pleach-booted-state --features capture-bin --bin pleach-capture --target {triple} --target-dir {agent_target}")
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .env("RUSTFLAGS", "-C target-feature=+crt-static -C strip=symbols")
             .run()?;
         Ok(Binaries {
             pleach: target.join("debug/pleach"),

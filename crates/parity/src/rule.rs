@@ -17,6 +17,8 @@ pub enum Class {
     Definition,
     /// Tools on the routes write the same effect in different bytes or places.
     Tool,
+    /// The kernel sizes it by the machine that it finds.
+    Machine,
 }
 
 impl Class {
@@ -26,6 +28,7 @@ impl Class {
             Self::Noise => "noise",
             Self::Definition => "definition",
             Self::Tool => "tool",
+            Self::Machine => "machine",
         }
     }
 }

@@ -67,25 +67,28 @@ fn config_diff(side: Capture<'_>, base: &Snapshot, facts: &Facts) -> Vec<String>
         Route::Derive => "a derived image's own /etc is its default",
         _ => "the customization does not name it",
     };
-    let unexpected = unexpected.map(|path| format!("config-diff has /etc/{path}, but {shape}"));
+    let unexpected = unexpected.map(|path| format!("config-diff has {path}, but {shape}"));
     let missing = injected
         .iter()
-        .filter(|path| !found.contains_key(**path))
-        .map(|path| format!("config-diff lacks /etc/{path}, which the customization names"));
+        .filter(|path| !found.contains_key(*path))
+        .map(|path| format!("config-diff lacks {path}, which the customization names"));
     unexpected.chain(missing).collect()
 }
 
 /// The name that a path of the customization has on this route.
-fn own_name(route: Route, path: &str) -> &str {
-    let path = path.strip_prefix("/etc/").unwrap_or(path);
-    if route == Route::Ignition && path == PRESETS.1 {
-        PRESETS.0
-    } else {
-        path
+fn own_name(route: Route, path: &str) -> String {
+    match path.strip_prefix("/etc/") {
+        Some(name) if route == Route::Ignition && name == PRESETS.1 => {
+            format!("/etc/{}", PRESETS.0)
+        }
+        _ => path.to_owned(),
     }
 }
 
 fn by_tools(route: Route, path: &str) -> bool {
-    let account = ACCOUNT_FILES.contains(&path.strip_suffix('-').unwrap_or(path));
-    account || (route == Route::Ignition && IGNITION_FILES.contains(&path))
+    let Some(name) = path.strip_prefix("/etc/") else {
+        return false;
+    };
+    let account = ACCOUNT_FILES.contains(&name.strip_suffix('-').unwrap_or(name));
+    account || (route == Route::Ignition && IGNITION_FILES.contains(&name))
 }

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod definition;
+mod machine;
 mod noise;
 mod tools;
 
@@ -15,6 +16,7 @@ pub const RULES: &[&[Rule]] = &[
     noise::RULES,
     definition::RULES,
     accounts::RULES,
+    machine::RULES,
     tools::RULES,
 ];
 

@@ -348,7 +348,7 @@ fn config_diff_must_have_its_shape() {
         all.extend(entries);
         snapshot(&all)
     };
-    let base = changed(&["machine-id"]);
+    let base = changed(&["/etc/machine-id"]);
     let facts = Facts {
         etc_paths: ["/etc/motd".to_owned()].into(),
         ..Facts::default()
@@ -373,18 +373,18 @@ fn config_diff_must_have_its_shape() {
         assert_eq!(defects, expect);
     };
     check(
-        &["machine-id", "passwd", "passwd-"],
-        &["machine-id", "motd", "group"],
+        &["/etc/machine-id", "/etc/passwd", "/etc/passwd-"],
+        &["/etc/machine-id", "/etc/motd", "/etc/group"],
         &[],
     );
     check(
-        &["machine-id", "motd"],
-        &["machine-id", "motd"],
+        &["/etc/machine-id", "/etc/motd"],
+        &["/etc/machine-id", "/etc/motd"],
         &["derive: config-diff has /etc/motd, but a derived image's own /etc is its default"],
     );
     check(
         &[],
-        &["machine-id", "issue"],
+        &["/etc/machine-id", "/etc/issue"],
         &[
             "etc: config-diff has /etc/issue, but the customization does not name it",
             "etc: config-diff lacks /etc/motd, which the customization names",

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::image::{make, open_dir, split};
 use anyhow::{Context as _, Result, anyhow, bail};
 use cap_std::fs::Dir;
 use clap::{Args, ValueEnum};
 use pleach_booted_state::Snapshot;
 use pleach_deployment::disk;
-use super::image::{make, open_dir, split};
 use pleach_vm::{
     Boot, GuestFailure, Host, Input, Media, Outcome, Payload, Permits, ProbeOptions, RunOptions,
     Uuid, Wanted,
@@ -71,7 +71,8 @@ pub(crate) struct FirstBoot {
 impl FirstBoot {
     /// Hands Ignition its document, in the way of QEMU's platform.
     pub(crate) fn ignite(&mut self, document: Vec<u8>) {
-        self.fw_cfg.push(("opt/com.coreos/config".to_owned(), document));
+        self.fw_cfg
+            .push(("opt/com.coreos/config".to_owned(), document));
         let arguments = ["ignition.firstboot=1", "ignition.platform.id=qemu"];
         self.kernel_arguments.extend(arguments.map(str::to_owned));
     }
@@ -82,6 +83,8 @@ pub(crate) struct Booted {
     pub(crate) snapshot: Snapshot,
     /// Times, reboots and retries, for people.
     pub(crate) account: String,
+    /// Kernel arguments that the machine added to those of the boot entry.
+    pub(crate) added: String,
     /// Whether infrastructure failed once.
     pub(crate) flaky: bool,
 }
@@ -104,8 +107,18 @@ impl Machines {
         // The same directory for all who share the machine, whatever they test.
         let pool = make(&std::env::temp_dir().join("pleach-vm-permits"))?;
         let memory = memory_mib(&proc)? / 4 * 3;
-        let permits = Permits::new(pool, u32::try_from(cpus).unwrap_or(u32::MAX), memory, PATIENCE);
-        Ok(Self { host, permits, proc, agent })
+        let permits = Permits::new(
+            pool,
+            u32::try_from(cpus).unwrap_or(u32::MAX),
+            memory,
+            PATIENCE,
+        );
+        Ok(Self {
+            host,
+            permits,
+            proc,
+            agent,
+        })
     }
 
     /// Boots a disk image by its first boot entry and captures the booted state. What is left of
@@ -117,6 +130,7 @@ impl Machines {
             let run = run.join(format!("boot-{}", number + 1));
             let report = self.boot(&image, first, &run)?;
             account.push_str(&format!("{}\n", report.attempt));
+            let added = report.added_arguments.join(" ");
             let attempt = run.join(&report.attempt.directory);
             match report.attempt.outcome {
                 Outcome::Finished(finished) => {
@@ -125,14 +139,22 @@ impl Machines {
                     })?;
                     let snapshot = Snapshot::from_json(json)
                         .with_context(|| format!("reading the capture in {}", attempt.display()))?;
-                    return Ok(Booted { snapshot, account, flaky: report.flaky.is_some() });
+                    return Ok(Booted {
+                        snapshot,
+                        account,
+                        added,
+                        flaky: report.flaky.is_some(),
+                    });
                 }
                 // It changed its own boot entry: the next boot is by that.
                 Outcome::Rebooted => image = attempt.join("disk.img"),
                 outcome => return Err(failure(&outcome, &attempt)),
             }
         }
-        bail!("it rebooted {MAX_REBOOTS} times and never came to an end; see {}", run.display())
+        bail!(
+            "it rebooted {MAX_REBOOTS} times and never came to an end; see {}",
+            run.display()
+        )
     }
 
     fn boot(&self, image: &Path, first: &FirstBoot, run: &Path) -> Result<pleach_vm::Report> {
@@ -176,7 +198,13 @@ impl Machines {
             proc: Some(&self.proc),
             ..RunOptions::default()
         };
-        Ok(pleach_vm::boot(&boot, &media, &open_dir(run)?, &self.host, &options)?)
+        Ok(pleach_vm::boot(
+            &boot,
+            &media,
+            &open_dir(run)?,
+            &self.host,
+            &options,
+        )?)
     }
 }
 
@@ -198,7 +226,10 @@ fn failure(outcome: &Outcome, attempt: &Path) -> anyhow::Error {
     ) = outcome
     {
         text.push_str(&format!("\n  the agent said:\n    {}", tail(&left.stderr)));
-        text.push_str(&format!("\n  the journal's end:\n    {}", tail(&left.journal)));
+        text.push_str(&format!(
+            "\n  the journal's end:\n    {}",
+            tail(&left.journal)
+        ));
     }
     anyhow!(text)
 }
@@ -217,7 +248,9 @@ fn agent(path: Option<&Path>) -> Result<Vec<u8>> {
 }
 
 fn memory_mib(proc: &Dir) -> Result<u64> {
-    let text = proc.read_to_string("meminfo").context("reading /proc/meminfo")?;
+    let text = proc
+        .read_to_string("meminfo")
+        .context("reading /proc/meminfo")?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     Ok(kib.context("/proc/meminfo has no MemTotal")? / 1024)

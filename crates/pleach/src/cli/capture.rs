@@ -39,7 +39,10 @@ impl Capture {
         make(&self.output)?;
         let machines = Machines::find(&self.output, &self.booting)?;
         output::step(&machines.host.to_string());
-        let mut first = FirstBoot { kernel_arguments: self.karg.clone(), ..FirstBoot::default() };
+        let mut first = FirstBoot {
+            kernel_arguments: self.karg.clone(),
+            ..FirstBoot::default()
+        };
         if let Some(path) = &self.ignition {
             let document =
                 std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;

@@ -30,7 +30,11 @@ impl Compare {
                 output::print(&lines)?;
             }
         }
-        Ok(if differences.is_empty() { End::Fine } else { End::Differs })
+        Ok(if differences.is_empty() {
+            End::Fine
+        } else {
+            End::Differs
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use cap_std::fs::Dir;
-use pleach_booted_state::Snapshot;
+use pleach_booted_state::{CaptureOptions, PathRule, Snapshot};
 use pleach_deployment::{
     CommitOptions, DeployOptions, Deployment, ImageMetadata, KernelArguments, Origin, Sysroot, disk,
 };
@@ -52,7 +52,8 @@ impl Composed {
         });
         let commit = root.commit_tree(tree, &options)?;
         root.init_stateroot(STATEROOT)?;
-        let origin = Origin::ContainerImage(format!("ostree-unverified-image:{}", image.reference()));
+        let origin =
+            Origin::ContainerImage(format!("ostree-unverified-image:{}", image.reference()));
         let mut options = DeployOptions::new(STATEROOT, commit.checksum, origin);
         options.kernel_arguments = arguments(kernel_arguments, inject)?;
         let deployment = root.deploy(&options)?;
@@ -60,7 +61,11 @@ impl Composed {
             let (etc, var) = (root.deployment_etc(&deployment)?, root.var(STATEROOT)?);
             pleach_inject::apply(plan, &etc, &var)?;
         }
-        Ok(Self { sysroot: sysroot.to_owned(), deployment, timestamp })
+        Ok(Self {
+            sysroot: sysroot.to_owned(),
+            deployment,
+            timestamp,
+        })
     }
 
     /// Writes the disk image.
@@ -76,14 +81,21 @@ impl Composed {
         let root = Sysroot::open(&open_dir(&self.sysroot)?)?;
         let deployment = root.deployment_root(&self.deployment)?;
         let (etc, var) = (root.deployment_etc(&self.deployment)?, root.var(STATEROOT)?);
-        pleach_booted_state::static_view(&deployment, &etc, &var, &Default::default())
+        let options = CaptureOptions {
+            usr: PathRule::usr_with_digests(),
+            ..CaptureOptions::default()
+        };
+        pleach_booted_state::static_view(&deployment, &etc, &var, &options)
             .context("reading the deployment")
     }
 }
 
 fn arguments(own: &[String], inject: Option<&EtcPlan>) -> Result<KernelArguments> {
     let mut arguments: KernelArguments = ROOT.parse()?;
-    for argument in own.iter().chain(inject.iter().flat_map(|plan| &plan.kernel_arguments)) {
+    for argument in own
+        .iter()
+        .chain(inject.iter().flat_map(|plan| &plan.kernel_arguments))
+    {
         arguments.extend(&argument.parse()?);
     }
     let removed = inject.is_some_and(|plan| !plan.removed_kernel_arguments.is_empty());

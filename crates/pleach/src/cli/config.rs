@@ -54,10 +54,22 @@ impl Document {
     /// Reads and checks the document; warnings go to standard error.
     pub(crate) fn read(&self) -> Result<Customization> {
         let name = self.config.display().to_string();
-        let text = std::fs::read_to_string(&self.config).with_context(|| format!("reading {name}"))?;
-        let json = self.config.extension().is_some_and(|x| x == "ign" || x == "json");
-        let format = if json { Format::Ignition } else { Format::Butane };
-        let input = Input { name: &name, text: &text, format };
+        let text =
+            std::fs::read_to_string(&self.config).with_context(|| format!("reading {name}"))?;
+        let json = self
+            .config
+            .extension()
+            .is_some_and(|x| x == "ign" || x == "json");
+        let format = if json {
+            Format::Ignition
+        } else {
+            Format::Butane
+        };
+        let input = Input {
+            name: &name,
+            text: &text,
+            format,
+        };
         let files = Files(self.files_dir.as_deref());
         let parsed = pleach_customization::parse(&input, &files, &ParseOptions::default())?;
         for warning in &parsed.warnings {

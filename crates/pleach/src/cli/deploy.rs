@@ -64,6 +64,11 @@ impl Install {
         output::step("writing the disk");
         composed.write_disk(&self.disk)?;
         image::remove(&work)?;
-        output::print(&format!("{}@{}\n  on {}\n", image.reference(), image.digest(), self.disk.display()))
+        output::print(&format!(
+            "{}@{}\n  on {}\n",
+            image.reference(),
+            image.digest(),
+            self.disk.display()
+        ))
     }
 }

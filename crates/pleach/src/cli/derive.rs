@@ -60,8 +60,15 @@ pub(crate) fn plan(
     base: &OpenImage,
 ) -> Result<Derivation<ContentRef>> {
     let seconds = i64::try_from(base.created()).context("the base is from a far future")?;
-    let options = Options { mtime: Timestamp::from_seconds(seconds) };
-    Ok(pleach_derive::plan(customization, merged.tree(), &image::read, &options)?)
+    let options = Options {
+        mtime: Timestamp::from_seconds(seconds),
+    };
+    Ok(pleach_derive::plan(
+        customization,
+        merged.tree(),
+        &image::read,
+        &options,
+    )?)
 }
 
 /// Writes the derived image into the layout in `folder`, with all of the base's blobs.
@@ -74,7 +81,10 @@ pub(crate) fn write(
 ) -> Result<OpenImage> {
     let layout = Layout::create(&make(folder)?)?;
     base.copy_layers(&layout)?;
-    let options = LayerOptions { compression: Compression::Gzip, ..LayerOptions::default() };
+    let options = LayerOptions {
+        compression: Compression::Gzip,
+        ..LayerOptions::default()
+    };
     let mut blob = layout.write_blob()?;
     let layer = pleach_derive::write_layer(
         merged.tree(),

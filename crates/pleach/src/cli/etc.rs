@@ -40,11 +40,18 @@ struct Sides {
 impl Etc {
     pub(crate) fn run(&self) -> Result<End> {
         let What::Plan(sides) = &self.what;
-        let (pristine, current, new) =
-            (read(&sides.pristine)?, read(&sides.current)?, read(&sides.new)?);
+        let (pristine, current, new) = (
+            read(&sides.pristine)?,
+            read(&sides.current)?,
+            read(&sides.new)?,
+        );
         let plan = pleach_etc_merge::plan(&pristine, &current, &new, &Policies::default())?;
         output::print(&plan.to_string())?;
-        Ok(if plan.conflicts().next().is_none() { End::Fine } else { End::Differs })
+        Ok(if plan.conflicts().next().is_none() {
+            End::Fine
+        } else {
+            End::Differs
+        })
     }
 }
 

@@ -45,11 +45,13 @@ fn message(error: &anyhow::Error) -> String {
 }
 
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
-    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>())?;
+    let io = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<std::io::Error>())?;
     match io.kind() {
-        std::io::ErrorKind::PermissionDenied => {
-            Some("run it as root, or in a user namespace: unshare --user --map-auto --map-root-user")
-        }
+        std::io::ErrorKind::PermissionDenied => Some(
+            "run it as root, or in a user namespace: unshare --user --map-auto --map-root-user",
+        ),
         std::io::ErrorKind::StorageFull => Some("free some space; nothing half-written counts"),
         _ => None,
     }

@@ -54,7 +54,10 @@ pub(crate) struct Source {
 
 impl Fetch {
     pub(crate) fn run(&self) -> Result<End> {
-        let name = self.tag.clone().unwrap_or_else(|| self.image.name().to_owned());
+        let name = self
+            .tag
+            .clone()
+            .unwrap_or_else(|| self.image.name().to_owned());
         let (store, fetched) = self.source.fetch(&self.image, &name)?;
         let layers: Vec<_> = fetched
             .layers
@@ -85,7 +88,11 @@ impl Fetch {
             }
             Format::Human => {
                 let count = |origin| {
-                    fetched.layers.iter().filter(|layer| layer.blob.origin == origin).count()
+                    fetched
+                        .layers
+                        .iter()
+                        .filter(|layer| layer.blob.origin == origin)
+                        .count()
                 };
                 output::print(&format!(
                     "{}@{}\n  in oci:{}:{name}\n  {} layers fetched, {} present, {} bytes transferred\n",
@@ -117,10 +124,17 @@ impl Source {
         options.tls_verify = self.tls_verify;
         options.authfile = self.authfile.clone();
         let bars = Bars::default();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let fetched = runtime.block_on(pleach_image_fetch::fetch(image, &store, &options, |event| {
-            bars.show(&event);
-        }))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        let fetched = runtime.block_on(pleach_image_fetch::fetch(
+            image,
+            &store,
+            &options,
+            |event| {
+                bars.show(&event);
+            },
+        ))?;
         Ok((path, fetched))
     }
 
@@ -164,24 +178,38 @@ struct Bars {
 
 impl Bars {
     fn show(&self, event: &Event) {
-        let mut blobs = self.blobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut blobs = self
+            .blobs
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         match event {
             Event::WaitingForLock => output::step("waiting for another fetch into the same store"),
             Event::BlobDamaged { digest } => {
-                output::step(&format!("{digest} in the store is damaged, fetching it again"));
+                output::step(&format!(
+                    "{digest} in the store is damaged, fetching it again"
+                ));
             }
-            Event::Retry { failures, delay, reason } => {
-                output::step(&format!("failed {failures} times ({reason}), again in {delay:?}"));
+            Event::Retry {
+                failures,
+                delay,
+                reason,
+            } => {
+                output::step(&format!(
+                    "failed {failures} times ({reason}), again in {delay:?}"
+                ));
             }
             Event::BlobStarted { digest, size } if output::bars() => {
-                let style = ProgressStyle::with_template("{prefix:.12} {bar:30} {bytes}/{total_bytes}")
-                    .expect("a fixed template");
+                let style =
+                    ProgressStyle::with_template("{prefix:.12} {bar:30} {bytes}/{total_bytes}")
+                        .expect("a fixed template");
                 let bar = ProgressBar::new(*size).with_style(style);
                 let hex = digest.to_string();
                 bar.set_prefix(hex.trim_start_matches("sha256:").to_owned());
                 blobs.insert(hex, self.all.add(bar));
             }
-            Event::BlobProgress { digest, received, .. } => {
+            Event::BlobProgress {
+                digest, received, ..
+            } => {
                 if let Some(bar) = blobs.get(&digest.to_string()) {
                     bar.set_position(*received);
                 }

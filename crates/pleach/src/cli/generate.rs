@@ -37,8 +37,16 @@ fn reference(command: &clap::Command) -> String {
 
 fn section(mut command: clap::Command, parent: &str, out: &mut String) {
     let name = format!("{parent}{}", command.get_name());
-    let help = command.clone().bin_name(&name).term_width(100).render_long_help().to_string();
-    let help: String = help.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    let help = command
+        .clone()
+        .bin_name(&name)
+        .term_width(100)
+        .render_long_help()
+        .to_string();
+    let help: String = help
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect();
     out.push_str(&format!("\n## {name}\n\n```text\n{help}```\n"));
     for verb in command.get_subcommands_mut() {
         if verb.get_name() != "help" && !verb.is_hide_set() {

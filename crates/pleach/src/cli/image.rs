@@ -41,9 +41,16 @@ pub(crate) fn open_layout(folder: &Path, name: Option<&str>) -> Result<OpenImage
         Some(name) => format!("oci:{}:{name}", folder.display()),
         None => format!("oci:{}", folder.display()),
     };
-    let layout = Layout::open(&open_dir(folder)?).with_context(|| format!("opening {reference}"))?;
-    let image = layout.resolve(name, None).with_context(|| format!("opening {reference}"))?;
-    Ok(OpenImage { reference, layout, image })
+    let layout =
+        Layout::open(&open_dir(folder)?).with_context(|| format!("opening {reference}"))?;
+    let image = layout
+        .resolve(name, None)
+        .with_context(|| format!("opening {reference}"))?;
+    Ok(OpenImage {
+        reference,
+        layout,
+        image,
+    })
 }
 
 /// The folder and the tag of `oci:DIR[:TAG]`.
@@ -84,17 +91,24 @@ impl OpenImage {
 
     /// When it was created, as the configuration says it.
     pub(crate) fn created_text(&self) -> Option<String> {
-        self.image.config_json()["created"].as_str().map(str::to_owned)
+        self.image.config_json()["created"]
+            .as_str()
+            .map(str::to_owned)
     }
 
     /// When it was created, in seconds since the epoch; 0 where it does not say.
     pub(crate) fn created(&self) -> u64 {
-        self.created_text().as_deref().and_then(seconds).unwrap_or(0)
+        self.created_text()
+            .as_deref()
+            .and_then(seconds)
+            .unwrap_or(0)
     }
 
     /// The version that it gives itself.
     pub(crate) fn version(&self) -> Option<String> {
-        self.image.label("org.opencontainers.image.version").map(str::to_owned)
+        self.image
+            .label("org.opencontainers.image.version")
+            .map(str::to_owned)
     }
 
     /// Copies the layers' blobs into another layout, verified on the way.
@@ -120,7 +134,10 @@ impl OpenImage {
             .with_context(|| format!("merging {}", self.reference))?;
         for note in &merged.notes {
             let (layer, path, what) = (note.layer, &note.path, &note.what);
-            output::step(&format!("{}: layer {layer}: {path}: {what}", self.reference));
+            output::step(&format!(
+                "{}: layer {layer}: {path}: {what}",
+                self.reference
+            ));
         }
         Ok(Merged(merged))
     }
@@ -143,7 +160,11 @@ impl Merged {
     /// Writes it into an empty directory.
     pub(crate) fn materialize(&self, target: &Dir) -> Result<()> {
         let root = rustix::process::geteuid().is_root();
-        let options = MaterializeOptions { owner: root, devices: root, ..Default::default() };
+        let options = MaterializeOptions {
+            owner: root,
+            devices: root,
+            ..Default::default()
+        };
         materialize(self.tree(), target, &mut contents(), &options)?;
         Ok(())
     }
@@ -189,7 +210,9 @@ pub(crate) fn make(path: &Path) -> Result<Dir> {
 
 /// The folder of a file, open, and the file's name.
 pub(crate) fn split(path: &Path) -> Result<(Dir, PathBuf)> {
-    let name = path.file_name().with_context(|| format!("{} is no file", path.display()))?;
+    let name = path
+        .file_name()
+        .with_context(|| format!("{} is no file", path.display()))?;
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

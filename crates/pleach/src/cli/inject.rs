@@ -58,16 +58,23 @@ impl Etc {
     fn run(&self) -> Result<()> {
         let customization = self.document.read()?;
         let root = open(&self.deployment)?;
-        let etc = root.open_dir("etc").with_context(|| format!("opening {}/etc", self.deployment.display()))?;
+        let etc = root
+            .open_dir("etc")
+            .with_context(|| format!("opening {}/etc", self.deployment.display()))?;
         let var = match &self.var {
             Some(path) => open(path)?,
-            None => root.open_dir("var").context("opening the deployment's var")?,
+            None => root
+                .open_dir("var")
+                .context("opening the deployment's var")?,
         };
         let tree = composed(&root, &etc, &var)?;
         // Contents are read again when one is asked for: only a few account files are.
         let read = |content: &Place| content.read(&root, &etc, &var);
-        let today = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
-        let plan = pleach_inject::plan(&customization, &tree, &read, u32::try_from(today / 86_400)?)?;
+        let today = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)?
+            .as_secs();
+        let plan =
+            pleach_inject::plan(&customization, &tree, &read, u32::try_from(today / 86_400)?)?;
         output::print(&describe(&plan))?;
         if !self.dry_run {
             pleach_inject::apply(&plan, &etc, &var)?;
@@ -99,7 +106,10 @@ impl Place {
 
 /// The deployment as the booted system would see it: its own /usr and /etc, the stateroot's /var.
 fn composed(root: &Dir, etc: &Dir, var: &Dir) -> Result<Tree<Place>> {
-    let options = ScanOptions { digest: false, ..ScanOptions::default() };
+    let options = ScanOptions {
+        digest: false,
+        ..ScanOptions::default()
+    };
     let mut whole = Tree::new(pleach_fs_tree::Metadata::with_mode(0o755));
     for (dir, top) in [(root, ""), (etc, "etc"), (var, "var")] {
         let top = TreePath::new(top)?;
@@ -127,7 +137,12 @@ fn composed(root: &Dir, etc: &Dir, var: &Dir) -> Result<Tree<Place>> {
 fn describe(plan: &EtcPlan) -> String {
     let mut out = String::new();
     for change in &plan.changes {
-        out.push_str(&format!("{}: {:?}  # {}\n", escape(&change.path), change.action, change.origin));
+        out.push_str(&format!(
+            "{}: {:?}  # {}\n",
+            escape(&change.path),
+            change.action,
+            change.origin
+        ));
     }
     for file in &plan.accounts {
         out.push_str(&format!("{file:?}\n"));
@@ -136,7 +151,9 @@ fn describe(plan: &EtcPlan) -> String {
         out.push_str(&format!("kernel argument {argument}: for the boot entry\n"));
     }
     for argument in &plan.removed_kernel_arguments {
-        out.push_str(&format!("kernel argument {argument}: not for the boot entry\n"));
+        out.push_str(&format!(
+            "kernel argument {argument}: not for the boot entry\n"
+        ));
     }
     out
 }

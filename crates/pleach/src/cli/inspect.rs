@@ -75,17 +75,28 @@ fn human(value: &serde_json::Value) -> String {
         out.push_str(&format!("  label {name}={}\n", text(label)));
     }
     for layer in value["layers"].as_array().into_iter().flatten() {
-        out.push_str(&format!("  layer {} {} bytes\n", text(&layer["digest"]), layer["size"]));
+        out.push_str(&format!(
+            "  layer {} {} bytes\n",
+            text(&layer["digest"]),
+            layer["size"]
+        ));
     }
     if let Some(path) = value.get("path") {
         for (index, origin) in path["origins"].as_array().into_iter().flatten().enumerate() {
-            let verb = if index == 0 { "is from" } else { "hides one from" };
+            let verb = if index == 0 {
+                "is from"
+            } else {
+                "hides one from"
+            };
             let layer = text(&origin["layer"]);
             let entry = match origin["entry"].as_u64() {
                 Some(number) => format!("entry {number}"),
                 None => "on the way to an entry".to_owned(),
             };
-            out.push_str(&format!("  {} {verb} layer {layer}, {entry}\n", text(&path["path"])));
+            out.push_str(&format!(
+                "  {} {verb} layer {layer}, {entry}\n",
+                text(&path["path"])
+            ));
         }
     }
     out

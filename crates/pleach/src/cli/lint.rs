@@ -28,6 +28,10 @@ impl Lint {
             Format::Human => output::print(&report.to_string())?,
             Format::Json => output::print(&(serde_json::to_string_pretty(&report)? + "\n"))?,
         }
-        Ok(if report.findings.is_empty() { End::Fine } else { End::Differs })
+        Ok(if report.findings.is_empty() {
+            End::Fine
+        } else {
+            End::Differs
+        })
     }
 }

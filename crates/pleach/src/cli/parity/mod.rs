@@ -52,21 +52,36 @@ impl Parity {
         if routes.len() < 2 {
             bail!("--routes needs at least two of derive, etc and ignition");
         }
-        let work = Work::prepare(&self.base, &self.document, &self.source, &self.output, &routes)?;
+        let work = Work::prepare(
+            &self.base,
+            &self.document,
+            &self.source,
+            &self.output,
+            &routes,
+        )?;
         let (control, verdicts, not_compared, subject) = if self.boot {
             work.booted(&self.booting)?
         } else {
             work.composed()?
         }
         .into_parts();
-        let report =
-            Report { format_version: FORMAT_VERSION, subject, control, verdicts, not_compared };
+        let report = Report {
+            format_version: FORMAT_VERSION,
+            subject,
+            control,
+            verdicts,
+            not_compared,
+        };
         std::fs::write(self.output.join("report.json"), report.to_json())?;
         std::fs::write(self.output.join("report.txt"), report.to_string())?;
         match self.format {
             Format::Human => output::print(&report.to_string())?,
             Format::Json => output::print(&report.to_json())?,
         }
-        Ok(if report.is_equal() { End::Fine } else { End::Differs })
+        Ok(if report.is_equal() {
+            End::Fine
+        } else {
+            End::Differs
+        })
     }
 }

@@ -40,8 +40,12 @@ pub(super) struct Findings {
     subject: BTreeMap<String, String>,
 }
 
-type Parts =
-    (Option<Control>, Vec<Verdict>, BTreeMap<String, String>, BTreeMap<String, String>);
+type Parts = (
+    Option<Control>,
+    Vec<Verdict>,
+    BTreeMap<String, String>,
+    BTreeMap<String, String>,
+);
 
 impl Findings {
     pub(super) fn into_parts(self) -> Parts {
@@ -66,27 +70,45 @@ impl Work {
         let merged = base.merge(&make(&output.join("spool"))?)?;
         let derivation = derive::plan(&customization, &merged, &base)?;
         let etc = match routes.contains(&Route::Etc) {
-            true => Some(pleach_inject::plan(&customization, merged.tree(), &image::read, today()?)?),
+            true => Some(pleach_inject::plan(
+                &customization,
+                merged.tree(),
+                &image::read,
+                today()?,
+            )?),
             false => None,
         };
-        let refused = pleach_customization::placement(
-            &customization,
-            pleach_customization::Route::Ignition,
-        );
+        let refused =
+            pleach_customization::placement(&customization, pleach_customization::Route::Ignition);
         let refused: Vec<_> = refused
             .iter()
-            .filter_map(|p| p.refused().map(|(why, instead)| format!("{}: {}: {why}; {instead}", p.origin, p.item)))
+            .filter_map(|p| {
+                p.refused()
+                    .map(|(why, instead)| format!("{}: {}: {why}; {instead}", p.origin, p.item))
+            })
             .collect();
         if routes.contains(&Route::Ignition) && !refused.is_empty() {
             bail!("{}", refused.join("\n"));
         }
         let subject = [
             ("base", format!("{}@{}", base.reference(), base.digest())),
-            ("customization", format!("{} {}", document.config.display(), customization.digest)),
+            (
+                "customization",
+                format!("{} {}", document.config.display(), customization.digest),
+            ),
         ];
         let subject = subject.map(|(name, value)| (name.to_owned(), value)).into();
         let (routes, output) = (routes.to_vec(), output.to_owned());
-        Ok(Self { customization, base, merged, derivation, etc, routes, output, subject })
+        Ok(Self {
+            customization,
+            base,
+            merged,
+            derivation,
+            etc,
+            routes,
+            output,
+            subject,
+        })
     }
 
     /// Compares the deployments as they are composed.
@@ -107,25 +129,42 @@ impl Work {
         let base = Snapshot::empty();
         let facts = self.facts(false);
         let verdicts = verdicts(&views, &base, &facts, &Control::default());
-        Ok(Findings { control: None, verdicts, not_compared, subject: self.subject })
+        Ok(Findings {
+            control: None,
+            verdicts,
+            not_compared,
+            subject: self.subject,
+        })
     }
 
     /// Boots everything, side by side as far as the machine allows, and compares what came up.
     pub(super) fn booted(mut self, options: &BootOptions) -> Result<Findings> {
         let machines = Machines::find(&self.output, options)?;
         output::step(&machines.host.to_string());
-        self.subject.insert("machine".to_owned(), machines.host.to_string());
+        self.subject
+            .insert("machine".to_owned(), machines.host.to_string());
         let composed: BTreeMap<Route, Composed> = [Route::Base]
             .into_iter()
-            .chain(self.routes.iter().copied().filter(|route| *route != Route::Ignition))
+            .chain(
+                self.routes
+                    .iter()
+                    .copied()
+                    .filter(|route| *route != Route::Ignition),
+            )
             .map(|route| Ok((route, self.compose(route)?)))
             .collect::<Result<_>>()?;
         for (route, composed) in &composed {
             output::step(&format!("writing the disk of {route}"));
             composed.write_disk(&self.disk(*route))?;
         }
-        let mut boots = vec![("base-1", Route::Base), ("base-2", Route::Base)];
-        boots.extend(self.routes.iter().map(|route| (route.as_str(), *route)));
+        // The longest first: a first boot by Ignition reboots.
+        let mut boots: Vec<_> = self
+            .routes
+            .iter()
+            .rev()
+            .map(|route| (route.as_str(), *route))
+            .collect();
+        boots.extend([("base-1", Route::Base), ("base-2", Route::Base)]);
         let this = &self;
         let machines = &machines;
         let booted: Vec<Result<(&str, Route, Booted)>> = std::thread::scope(|scope| {
@@ -136,25 +175,37 @@ impl Work {
                 })
                 .collect();
             let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-                thread.join().unwrap_or_else(|_| Err(anyhow!("a boot's thread panicked")))
+                thread
+                    .join()
+                    .unwrap_or_else(|_| Err(anyhow!("a boot's thread panicked")))
             };
             threads.into_iter().map(join).collect()
         });
         let mut captures = BTreeMap::new();
-        let mut flaky = Vec::new();
+        let (mut flaky, mut added) = (Vec::new(), BTreeSet::new());
         for result in booted {
             let (name, route, mut booted) = result?;
-            let disk = if route == Route::Ignition { Route::Base } else { route };
+            let disk = if route == Route::Ignition {
+                Route::Base
+            } else {
+                route
+            };
             // The host hashes /usr, which is read-only in the guest, many times faster.
             let composed = composed.get(&disk).context("composed above")?;
             booted.snapshot.take_usr_digests(&composed.static_view()?);
             let folder = self.output.join("boots").join(name);
             std::fs::write(folder.join("snapshot.json"), booted.snapshot.to_json())?;
+            added.insert(booted.added);
             if booted.flaky {
                 flaky.push(name);
             }
             captures.insert(name.to_owned(), booted.snapshot);
         }
+        // Equal on all sides, or the comparison would be of machines.
+        self.subject.insert(
+            "added".to_owned(),
+            added.into_iter().collect::<Vec<_>>().join(" AGAINST "),
+        );
         if !flaky.is_empty() {
             self.subject.insert("flaky".to_owned(), flaky.join(", "));
         }
@@ -166,7 +217,12 @@ impl Work {
             .iter()
             .map(|route| Ok((*route, take(route.as_str())?)))
             .collect::<Result<BTreeMap<_, _>>>()?;
-        let verdicts = verdicts(&views, &first, &self.facts(true), &control);
+        let facts = self.facts(true);
+        std::fs::write(
+            self.output.join("facts.json"),
+            serde_json::to_string_pretty(&facts)?,
+        )?;
+        let verdicts = verdicts(&views, &first, &facts, &control);
         Ok(Findings {
             control: Some(control),
             verdicts,
@@ -179,12 +235,21 @@ impl Work {
         let mut first = FirstBoot::default();
         let mut disk = self.disk(route);
         if route == Route::Ignition {
-            first.ignite(pleach_inject::to_ignition(&self.customization).as_str().into());
+            first.ignite(
+                pleach_inject::to_ignition(&self.customization)
+                    .as_str()
+                    .into(),
+            );
             disk = self.disk(Route::Base);
         }
         let run = self.output.join("boots").join(name);
-        let booted = machines.capture(&disk, &first, &run).with_context(|| format!("booting {name}"))?;
-        output::step(&format!("{name}: {}", booted.account.trim().replace('\n', "; ")));
+        let booted = machines
+            .capture(&disk, &first, &run)
+            .with_context(|| format!("booting {name}"))?;
+        output::step(&format!(
+            "{name}: {}",
+            booted.account.trim().replace('\n', "; ")
+        ));
         Ok(booted)
     }
 
@@ -199,23 +264,38 @@ impl Work {
         let sysroot = folder.join("sysroot");
         let tree = make(&folder.join("tree"))?;
         if route == Route::Derive {
-            let derived =
-                derive::write(&self.base, &self.merged, &self.derivation, &folder.join("image"), None)?;
+            let derived = derive::write(
+                &self.base,
+                &self.merged,
+                &self.derivation,
+                &folder.join("image"),
+                None,
+            )?;
             // From the image that anybody could pull, not from what we think it holds.
             let merged = derived.merge(&make(&folder.join("spool"))?)?;
             merged.materialize(&tree)?;
             return Composed::new(&tree, &derived, &[], None, &sysroot);
         }
         self.merged.materialize(&tree)?;
-        let inject = if route == Route::Etc { self.etc.as_ref() } else { None };
+        let inject = if route == Route::Etc {
+            self.etc.as_ref()
+        } else {
+            None
+        };
         Composed::new(&tree, &self.base, &[], inject, &sysroot)
     }
 
     fn facts(&self, booted: bool) -> Facts {
         let below = |top: &str, path: &str| path.starts_with(top).then(|| path.to_owned());
-        let provenance = || self.derivation.provenance.iter().map(|(path, _)| path.to_string());
-        let mut declarations: BTreeSet<_> =
-            provenance().filter_map(|path| below("/usr/", &path)).collect();
+        let provenance = || {
+            self.derivation
+                .provenance
+                .iter()
+                .map(|(path, _)| path.to_string())
+        };
+        let mut declarations: BTreeSet<_> = provenance()
+            .filter_map(|path| below("/usr/", &path))
+            .collect();
         for path in declarations.clone() {
             let mut parent = Path::new(&path);
             while let Some(next) = parent.parent().filter(|p| *p != Path::new("/usr")) {
@@ -223,12 +303,27 @@ impl Work {
                 parent = next;
             }
         }
-        let declared = self.derivation.declared.iter().map(|(path, _)| escape(path));
+        let declared = self
+            .derivation
+            .declared
+            .iter()
+            .map(|(path, _)| escape(path));
         Facts {
-            users: self.customization.users.iter().map(|user| user.name.clone()).collect(),
+            users: self
+                .customization
+                .users
+                .iter()
+                .map(|user| user.name.clone())
+                .collect(),
             declarations,
-            declared: if booted { BTreeSet::new() } else { declared.collect() },
-            etc_paths: provenance().filter_map(|path| below("/etc/", &path)).collect(),
+            declared: if booted {
+                BTreeSet::new()
+            } else {
+                declared.collect()
+            },
+            etc_paths: provenance()
+                .filter_map(|path| below("/etc/", &path))
+                .collect(),
         }
     }
 }
@@ -244,8 +339,14 @@ fn verdicts(
     let mut out = Vec::new();
     for (&left, left_view) in views {
         for (&right, right_view) in views.range(left..).skip(1) {
-            let left = Capture { route: left, snapshot: left_view };
-            let right = Capture { route: right, snapshot: right_view };
+            let left = Capture {
+                route: left,
+                snapshot: left_view,
+            };
+            let right = Capture {
+                route: right,
+                snapshot: right_view,
+            };
             out.push(judge(left, right, base, facts, &rules, control));
         }
     }
@@ -258,7 +359,10 @@ fn replace(output: &Path) -> Result<()> {
     if output.exists() {
         let empty = std::fs::read_dir(output)?.next().is_none();
         if !empty && !output.join(MARK).exists() {
-            bail!("{} is there and was not made by pleach parity; name another --output", output.display());
+            bail!(
+                "{} is there and was not made by pleach parity; name another --output",
+                output.display()
+            );
         }
         image::remove(output)?;
     }
