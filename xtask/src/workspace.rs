@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use xshell::{Shell, cmd};
 
+use crate::base;
+
 /// The checkout and its build directory.
 pub(crate) struct Workspace {
     pub(crate) sh: Shell,
@@ -53,7 +55,10 @@ impl Workspace {
     /// The reference of the base image that demo, benches and the VM suite work on: the one that
     /// `PLEACH_BASE` names, or the fixture.
     pub(crate) fn base_image(&self) -> Result<String> {
-        std::env::var("PLEACH_BASE").context("set PLEACH_BASE to an image reference")
+        if let Ok(reference) = std::env::var("PLEACH_BASE") {
+            return Ok(reference);
+        }
+        Ok(base::build(self, &base::Options::default())?.reference("v1"))
     }
 
     /// What the VM suite is told by its environment.

@@ -82,7 +82,7 @@ impl Composed {
         let deployment = root.deployment_root(&self.deployment)?;
         let (etc, var) = (root.deployment_etc(&self.deployment)?, root.var(STATEROOT)?);
         let options = CaptureOptions {
-            usr: PathRule::usr_with_digests(),
+            usr_rules: PathRule::usr_with_digests(),
             ..CaptureOptions::default()
         };
         pleach_booted_state::static_view(&deployment, &etc, &var, &options)
