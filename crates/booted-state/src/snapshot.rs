@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compare::{Difference, compare_section};
 use crate::model::{
-    ConfigChange, FailedUnit, Group, Interface, Job, JournalProblem, KernelArgument,
+    ConfigChange, FailedUnit, Group, GroupShadow, Interface, Job, JournalProblem, KernelArgument,
     ListeningSocket, Module, MountStack, NetworkFile, PathEntry, PresetFile, Shadow, Sysctl, Unit,
     User, UserKeys,
 };
@@ -120,6 +120,8 @@ sections! {
     Groups groups: Group;
     /// `getent shadow`, without the secrets.
     Shadow shadow: Shadow;
+    /// `getent gshadow`, without the secrets.
+    Gshadow gshadow: GroupShadow;
     /// What `sshd -G` says: keyword to values, one a line.
     Sshd sshd: Vec<String>;
     /// For each user the keys that sshd would accept, and those that it would not and why.

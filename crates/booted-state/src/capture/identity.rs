@@ -26,6 +26,7 @@ pub(crate) fn capture(
     snapshot.users = section(getent("passwd").and_then(|text| accounts::passwd(&text)));
     snapshot.groups = section(getent("group").and_then(|text| accounts::group(&text)));
     snapshot.shadow = section(getent("shadow").and_then(|text| accounts::shadow(&text)));
+    snapshot.gshadow = section(getent("gshadow").and_then(|text| accounts::gshadow(&text)));
     deployment(view, tools, snapshot)
 }
 

@@ -97,3 +97,15 @@ pub struct Shadow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
 }
+
+/// A line of `getent gshadow`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupShadow {
+    /// The password with which one who is no member may enter the group.
+    pub password: Password,
+    /// Who may change the password and the members.
+    pub administrators: BTreeSet<String>,
+    /// Members; group(5) has a list of its own, and the two can differ.
+    pub members: BTreeSet<String>,
+}

@@ -7,7 +7,7 @@ mod ssh;
 mod system;
 mod unit;
 
-pub use account::{Group, LastChange, Password, Shadow, User};
+pub use account::{Group, GroupShadow, LastChange, Password, Shadow, User};
 pub use network::{Address, Interface, ListeningSocket, NetworkFile, SocketOwner};
 pub use path::{Mode, PathEntry, PathType, Unlisted};
 pub use ssh::{AuthorizedKey, KeyFile, UserKeys};

@@ -1,8 +1,10 @@
-//! getent: passwd(5), group(5), shadow(5).
+//! getent: passwd(5), group(5), shadow(5), gshadow(5).
+
+use std::collections::BTreeSet;
 
 use pleach_fs_tree::{Digest, escape};
 
-use crate::model::{Group, LastChange, Password, Shadow, User};
+use crate::model::{Group, GroupShadow, LastChange, Password, Shadow, User};
 
 /// A line that is none, for the reason why a section could not be had.
 pub(crate) type Bad = String;
@@ -19,6 +21,13 @@ fn fields<const N: usize>(line: &[u8], what: &str) -> Result<[String; N], Bad> {
 fn number<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, Bad> {
     text.parse()
         .map_err(|_| format!("{what}: {text:?} is not a number"))
+}
+
+fn names(list: &str) -> BTreeSet<String> {
+    list.split(',')
+        .filter(|name| !name.is_empty())
+        .map(Into::into)
+        .collect()
 }
 
 fn table<T>(
@@ -54,11 +63,7 @@ pub(crate) fn group(text: &[u8]) -> Result<Vec<(String, Group)>, Bad> {
         let group = Group {
             password: password(&secret),
             gid: number(&gid, "group")?,
-            members: members
-                .split(',')
-                .filter(|m| !m.is_empty())
-                .map(Into::into)
-                .collect(),
+            members: names(&members),
         };
         Ok((name, group))
     })
@@ -96,6 +101,19 @@ pub(crate) fn shadow(text: &[u8]) -> Result<Vec<(String, Shadow)>, Bad> {
             expires: optional(&expires)?,
         };
         Ok((name, shadow))
+    })
+}
+
+/// `getent gshadow`.
+pub(crate) fn gshadow(text: &[u8]) -> Result<Vec<(String, GroupShadow)>, Bad> {
+    table(text, |line| {
+        let [name, secret, administrators, members] = fields(line, "gshadow")?;
+        let group = GroupShadow {
+            password: password(&secret),
+            administrators: names(&administrators),
+            members: names(&members),
+        };
+        Ok((name, group))
     })
 }
 
@@ -245,5 +263,40 @@ mod tests {
         check("a::::::::", LastChange::Never, [None; 5]);
         let error = shadow(b"a:$y$secret:1\n").expect_err("too short");
         assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn gshadow_lines() {
+        let unusable = |field: &str| Password::Unusable(field.to_owned());
+        let set = Password::Set {
+            digest: Digest::of(b"$y$j9T$abcdefgh$ijkl").to_string(),
+            method: "$y$".to_owned(),
+        };
+        for (line, name, secret, administrators, members) in [
+            ("adm:*::", "adm", unusable("*"), &[][..], &[][..]),
+            ("a:!::z,b", "a", unusable("!"), &[], &["b", "z"]),
+            ("a:!*:root,bob:", "a", unusable("!*"), &["bob", "root"], &[]),
+            ("a:::", "a", Password::None, &[], &[]),
+            (
+                "a:$y$j9T$abcdefgh$ijkl:bob:eve",
+                "a",
+                set,
+                &["bob"],
+                &["eve"],
+            ),
+        ] {
+            let of = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
+            let expect = GroupShadow {
+                password: secret,
+                administrators: of(administrators),
+                members: of(members),
+            };
+            let found = gshadow(line.as_bytes());
+            assert_eq!(found, Ok(vec![(name.to_owned(), expect)]), "{line}");
+        }
+        assert_eq!(
+            gshadow(b"a:$y$secret:bob\n"),
+            Err("gshadow: a line of 3 fields, 4 expected".into())
+        );
     }
 }

@@ -81,6 +81,7 @@ fn tools() -> Tools {
         .answer("getent passwd", "root:x:0:0:root:/root:/bin/sh\n")
         .answer("getent group", "root:x:0:\n")
         .answer("getent shadow", "root:*:19000:0:99999:7:::\n")
+        .answer("getent gshadow", "root:*::\nwheel:!:root:bob,alice\n")
         .answer("ostree admin status", "* debian 12ab.0\n    origin refspec: debian/base\n")
         .answer("ostree admin config-diff", "M    hostname\n")
         .answer("ip -json address show", "[{\"ifname\":\"lo\",\"mtu\":65536}]")
@@ -112,6 +113,7 @@ fn a_whole_system() {
         shown(&snapshot.users),
         shown(&snapshot.groups),
         shown(&snapshot.shadow),
+        shown(&snapshot.gshadow),
         shown(&snapshot.sshd),
         shown(&snapshot.authorized_keys),
         shown(&snapshot.kernel_arguments),
@@ -156,6 +158,9 @@ fn a_whole_system() {
     root = {"password":"shadowed","gid":0,"members":[]}
     --
     root = {"password":{"unusable":"*"},"last_change":{"day":19000},"minimum":0,"maximum":99999,"warning":7}
+    --
+    root = {"password":{"unusable":"*"},"administrators":[],"members":[]}
+    wheel = {"password":{"unusable":"!"},"administrators":["root"],"members":["alice","bob"]}
     --
     authorizedkeysfile = [".ssh/authorized_keys"]
     port = ["22"]
@@ -215,6 +220,41 @@ fn the_same_system_twice_has_no_difference() {
     assert_eq!(pleach_booted_state::compare(&left, &right), []);
 }
 
+/// Neither as a value nor in the reason why a section could not be had.
+#[test]
+fn no_hash_is_kept() {
+    const HASH: &str = "$y$j9T$abcdefgh$ijklmnopqrstuvwxyz";
+    for (database, rest, length) in [
+        ("passwd", ":0:0:root:/root:/bin/sh", 7),
+        ("group", ":0:", 4),
+        ("shadow", ":19000:0:99999:7:::", 9),
+        ("gshadow", ":root:alice", 4),
+    ] {
+        for (lock, rest, status) in [
+            ("", rest, "1 entries".to_owned()),
+            ("!", rest, "1 entries".to_owned()),
+            (
+                "",
+                "",
+                format!("unavailable: {database}: a line of 2 fields, {length} expected"),
+            ),
+        ] {
+            let line = format!("root:{lock}{HASH}{rest}\n");
+            let tools = Tools::default().answer(&format!("getent {database}"), &line);
+            let snapshot = root().capture(&tools);
+            let found = match database {
+                "passwd" => snapshot.users.status(),
+                "group" => snapshot.groups.status(),
+                "shadow" => snapshot.shadow.status(),
+                _ => snapshot.gshadow.status(),
+            };
+            assert_eq!(found.to_string(), status, "{line}");
+            let json = String::from_utf8(snapshot.to_json()).expect("JSON");
+            assert!(!json.contains("abcdefgh"), "{line}{json}");
+        }
+    }
+}
+
 #[test]
 fn missing_tools_are_named() {
     let snapshot = root().capture(&Tools::default());
@@ -233,6 +273,7 @@ fn missing_tools_are_named() {
     users unavailable: getent: not found
     groups unavailable: getent: not found
     shadow unavailable: getent: not found
+    gshadow unavailable: getent: not found
     sshd unavailable: /usr/sbin/sshd: not found
     authorized_keys unavailable: /usr/sbin/sshd: not found
     network unavailable: ip: not found
@@ -260,6 +301,11 @@ fn failing_tools_say_why() {
         none().fail("getent shadow", 2, "no\n"),
         |s| s.shadow.status(),
         "getent: ended with code 2: no",
+    );
+    check(
+        none().fail("getent gshadow", 1, "Unknown database: gshadow\n"),
+        |s| s.gshadow.status(),
+        "getent: ended with code 1: Unknown database: gshadow",
     );
     check(
         none().error("getent group", ErrorKind::TimedOut),

@@ -130,6 +130,15 @@ fn accounts(snapshot: &mut Snapshot) {
             shadow(Password::Unusable("*".to_owned()), LastChange::Forced),
         ),
     ]);
+    let names = |names: &[&str]| strings(names).into_iter().collect();
+    snapshot.gshadow = section([(
+        "wheel",
+        GroupShadow {
+            password: Password::Unusable("!".to_owned()),
+            administrators: names(&["root"]),
+            members: names(&["alice", "bob"]),
+        },
+    )]);
     snapshot.authorized_keys = section([(
         "alice",
         UserKeys {
