@@ -28,6 +28,9 @@ pub(crate) struct Reader {
     pub(crate) cases: Vec<Case>,
     /// What a suite said of the machine it ran on: lines `property NAME = VALUE`.
     pub(crate) properties: Vec<(String, String)>,
+    /// Lines that begin with `SKIP` and were not captured; which test they are of is known at the end
+    /// of the suite.
+    skips: Vec<String>,
     /// The test whose captured output is being read, by index.
     captured: Option<usize>,
     in_successes: bool,
@@ -55,9 +58,13 @@ impl Reader {
         } else if line == "failures:" || line.starts_with("test result:") {
             self.in_successes = false;
             self.captured = None;
+            self.settle_skips();
         } else if let Some(name) = captured(line) {
             let of = |case: &Case| case.suite == self.suite && case.name == name;
             self.captured = self.cases.iter().rposition(of);
+        } else if line.starts_with("SKIP") && self.captured.is_none() {
+            self.skips.push(line.to_owned());
+            return true;
         } else if let Some(index) = self.captured {
             let case = &mut self.cases[index];
             if case.outcome == Outcome::Failed {
@@ -70,6 +77,30 @@ impl Reader {
             }
         }
         !self.in_successes
+    }
+}
+
+impl Reader {
+    fn settle_skips(&mut self) {
+        for line in std::mem::take(&mut self.skips) {
+            let said = line.trim_start_matches("SKIP").trim_start();
+            let name = said.split([':', ' ']).next().unwrap_or_default();
+            let of = |case: &&mut Case| {
+                case.suite == self.suite && case.name.rsplit("::").next() == Some(name)
+            };
+            match self.cases.iter_mut().rfind(of) {
+                Some(case) => {
+                    case.outcome = Outcome::Skipped;
+                    case.detail = line;
+                }
+                None => self.cases.push(Case {
+                    suite: self.suite.clone(),
+                    name: name.to_owned(),
+                    outcome: Outcome::Skipped,
+                    detail: line,
+                }),
+            }
+        }
     }
 }
 
@@ -181,6 +212,8 @@ test a::fine ... ok
 test a::no_tool ... ok
 test a::broken ... FAILED
 test a::later ... ignored, needs a machine
+SKIP past_capture: no ostree
+test a::past_capture ... ok
 
 successes:
 
@@ -220,6 +253,7 @@ test crates/vm/README.md - (line 3) ... ok
                 r#"it tests/it/main.rs a::no_tool Skipped "SKIP no_tool: skopeo is missing""#,
                 r#"it tests/it/main.rs a::broken Failed "left <1> & right\n\n""#,
                 r#"it tests/it/main.rs a::later Skipped """#,
+                r#"it tests/it/main.rs a::past_capture Skipped "SKIP past_capture: no ostree""#,
                 r#"pleach_vm doc crates/vm/README.md - (line 3) Passed """#,
             ]
         );
@@ -239,7 +273,7 @@ test crates/vm/README.md - (line 3) ... ok
             &[("accelerator".into(), "tcg \"7.2\"".into())],
         );
         assert!(
-            text.contains("tests=\"5\" failures=\"1\" skipped=\"2\""),
+            text.contains("tests=\"6\" failures=\"1\" skipped=\"3\""),
             "{text}"
         );
         assert!(text.contains("left &lt;1&gt; &amp; right"), "{text}");

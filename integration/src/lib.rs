@@ -1,0 +1,12 @@
+//! What the VM suite stands on: where its inputs are, the one run that all tests share, and faults
+//! to plant.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test suite opens what its environment names"
+)]
+
+pub mod disk;
+pub mod faults;
+pub mod setting;
+pub mod shared;

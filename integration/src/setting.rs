@@ -1,0 +1,87 @@
+//! Where the suite's inputs are.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+/// The inputs, as `cargo xtask test` hands them over.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// Reference of the base image.
+    pub base: String,
+    /// The `pleach` binary.
+    pub pleach: PathBuf,
+    /// The capture agent.
+    pub agent: PathBuf,
+    /// Where everything is kept.
+    pub output: PathBuf,
+}
+
+impl Setting {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// With what is missing and the command that provides it.
+    pub fn find() -> Result<Self> {
+        let value = |name: &str| {
+            std::env::var(name)
+                .with_context(|| format!("{name} is not set; run: cargo xtask test --tier vm"))
+        };
+        let setting = Self {
+            base: value("PLEACH_BASE")?,
+            pleach: value("PLEACH_BIN")?.into(),
+            agent: value("PLEACH_AGENT")?.into(),
+            output: value("PLEACH_VM_OUTPUT")?.into(),
+        };
+        for path in [&setting.pleach, &setting.agent] {
+            if !path.exists() {
+                bail!(
+                    "{} is missing; run: cargo xtask test --tier vm",
+                    path.display()
+                );
+            }
+        }
+        for tool in ["qemu-system-x86_64", "mkfs.ext4", "debugfs"] {
+            let found = Command::new(tool).arg("--version").output();
+            let found = found.or_else(|_| Command::new(tool).arg("-V").output());
+            found.with_context(|| format!("{tool} is missing; run: cargo xtask setup"))?;
+        }
+        if !rustix::process::geteuid().is_root() {
+            bail!("deployments are written as root");
+        }
+        Ok(setting)
+    }
+
+    /// The demo's customization.
+    pub fn site() -> PathBuf {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .expect("in the workspace");
+        top.join("fixtures/customizations/site.bu")
+    }
+
+    /// `pleach` with arguments; its output comes back, whatever its exit code.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn pleach(&self, arguments: &[&str]) -> Result<Answer> {
+        let output = Command::new(&self.pleach).args(arguments).output()?;
+        Ok(Answer {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+}
+
+/// What a command answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Exit code; none if it was killed.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}

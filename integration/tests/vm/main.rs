@@ -1,0 +1,217 @@
+//! The VM suite. `cargo xtask test --tier vm` hands it its inputs; it runs under nextest too.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test suite opens what its environment names, and talks to a person"
+)]
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use pleach_integration::disk::Disk;
+use pleach_integration::faults::{FAULTS, Fault};
+use pleach_integration::setting::Setting;
+use pleach_integration::shared::Shared;
+use pleach_parity::{Capture, Control, Route, judge, rules};
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // A machine for each core; permits hold across processes too.
+    if arguments.test_threads.is_none() {
+        arguments.test_threads = std::thread::available_parallelism().ok().map(Into::into);
+    }
+    let setting = Arc::new(Setting::find());
+    let mut trials = vec![
+        trial(
+            "parity::routes_boot_to_the_same_state",
+            &setting,
+            routes_agree,
+        ),
+        trial("parity::the_control_is_sound", &setting, control_is_sound),
+        trial(
+            "parity::composed_trees_agree_without_booting",
+            &setting,
+            composed_trees_agree,
+        ),
+        trial(
+            "parity::every_section_was_captured",
+            &setting,
+            every_section_was_captured,
+        ),
+    ];
+    trials.extend(FAULTS.iter().map(|fault| {
+        let name = format!("faults::{}", fault.name);
+        trial(&name, &setting, move |setting| {
+            fault_is_found(setting, fault)
+        })
+    }));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if !arguments.list
+        && let Ok(setting) = &*setting
+    {
+        properties(setting);
+    }
+    conclusion.exit();
+}
+
+/// A test that says why if it cannot run; where `CI=true` that is a failure.
+fn trial(
+    name: &str,
+    setting: &Arc<Result<Setting>>,
+    test: impl FnOnce(&Setting) -> Result<()> + Send + 'static,
+) -> Trial {
+    let setting = Arc::clone(setting);
+    Trial::ignorable_test(name, move || match &*setting {
+        Ok(setting) => match test(setting) {
+            Ok(()) => Ok(Completion::Completed),
+            Err(error) => Err(Failed::from(format!("{error:?}"))),
+        },
+        Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => {
+            Err(Failed::from(format!("cannot run: {why:#}")))
+        }
+        Err(why) => Ok(Completion::ignored_with(format!("{why:#}"))),
+    })
+}
+
+/// What the machine was, for reports.
+fn properties(setting: &Setting) {
+    let report = Shared::get(setting).and_then(|shared| shared.report());
+    for (name, value) in report.into_iter().flat_map(|report| report.subject) {
+        println!("property {name} = {value}");
+    }
+}
+
+fn routes_agree(setting: &Setting) -> Result<()> {
+    let shared = Shared::get(setting)?;
+    let report = shared.report()?;
+    ensure!(
+        report.verdicts.len() == 3,
+        "three pairs of routes: {}",
+        report.verdicts.len()
+    );
+    ensure!(
+        report.defects() == 0,
+        "{}\n{}",
+        shared.answer.stdout,
+        shared.answer.stderr
+    );
+    ensure!(
+        shared.answer.code == Some(0),
+        "exit code {:?}",
+        shared.answer.code
+    );
+    for verdict in &report.verdicts {
+        let equal: usize = verdict.equal.values().sum();
+        ensure!(
+            equal > 5000,
+            "{} and {}: only {equal} entries",
+            verdict.left,
+            verdict.right
+        );
+    }
+    Ok(())
+}
+
+fn control_is_sound(setting: &Setting) -> Result<()> {
+    let control = Shared::get(setting)?
+        .report()?
+        .control
+        .context("it was booted")?;
+    ensure!(control.is_sound(), "{control:#?}");
+    Ok(())
+}
+
+fn composed_trees_agree(setting: &Setting) -> Result<()> {
+    let output = setting.output.join("composed").display().to_string();
+    let site = Setting::site().display().to_string();
+    let answer = setting.pleach(&[
+        "parity",
+        "--base",
+        &setting.base,
+        "--config",
+        &site,
+        "--output",
+        &output,
+    ])?;
+    ensure!(
+        answer.code == Some(0),
+        "{}\n{}",
+        answer.stdout,
+        answer.stderr
+    );
+    ensure!(
+        answer.stdout.contains("ignition: not compared"),
+        "{}",
+        answer.stdout
+    );
+    Ok(())
+}
+
+fn every_section_was_captured(setting: &Setting) -> Result<()> {
+    let shared = Shared::get(setting)?;
+    for boot in ["base-1", "base-2", "derive", "etc", "ignition"] {
+        for (section, status) in shared.snapshot(boot)?.statuses() {
+            let captured = matches!(status, pleach_booted_state::Status::Entries(_));
+            ensure!(captured, "{boot}: {section}: {status}");
+        }
+    }
+    Ok(())
+}
+
+/// The route `etc` with the fault, booted, against the route `derive` without it.
+fn fault_is_found(setting: &Setting, fault: &Fault) -> Result<()> {
+    let shared = Shared::get(setting)?;
+    let folder = setting.output.join("faults").join(fault.name);
+    let _ = std::fs::remove_dir_all(&folder);
+    let disk = Disk::copy(&shared.folder.join("etc.img"), &folder.join("disk.img"))?;
+    (fault.plant)(&disk).context("planting")?;
+    let (image, boot) = (disk.path().display().to_string(), folder.join("boot"));
+    let (boot, agent) = (
+        boot.display().to_string(),
+        setting.agent.display().to_string(),
+    );
+    let answer = setting.pleach(&["capture", &image, "--agent", &agent, "--output", &boot])?;
+    ensure!(
+        answer.code == Some(0),
+        "capture: {}\n{}",
+        answer.stdout,
+        answer.stderr
+    );
+    let json = std::fs::read(folder.join("boot/snapshot.json"))?;
+    let mut planted = pleach_booted_state::Snapshot::from_json(&json)?;
+    let (sound, derived) = (shared.snapshot("etc")?, shared.snapshot("derive")?);
+    planted.take_usr_digests(&sound);
+    let (first, second) = (shared.snapshot("base-1")?, shared.snapshot("base-2")?);
+    let rules = rules::all();
+    let control = Control::new(&first, &second, &rules);
+    let verdict = judge(
+        Capture {
+            route: Route::Derive,
+            snapshot: &derived,
+        },
+        Capture {
+            route: Route::Etc,
+            snapshot: &planted,
+        },
+        &first,
+        &shared.facts()?,
+        &rules,
+        &control,
+    );
+    let defects: Vec<_> = verdict.defects.iter().map(ToString::to_string).collect();
+    for texts in fault.named {
+        let named = |line: &String| texts.iter().all(|text| line.contains(text));
+        ensure!(
+            defects.iter().any(named),
+            "no defect names {texts:?}; there are {}:\n{}",
+            defects.len(),
+            defects.join("\n")
+        );
+    }
+    // The disks are large and can be made again; console, journal and captures stay.
+    let _ = std::fs::remove_file(disk.path());
+    let _ = std::fs::remove_file(folder.join("boot/boot-1/attempt-1/disk.img"));
+    Ok(())
+}
