@@ -65,6 +65,8 @@ impl FromStr for Route {
 pub struct Facts {
     /// Users that it adds or changes.
     pub users: BTreeSet<String>,
+    /// Groups that it adds or changes, those of its users included.
+    pub groups: BTreeSet<String>,
     /// Paths below `/usr` that only the derived image has: declarations for sysusers.d, tmpfiles.d
     /// and `kargs.d`, and what they copy.
     pub declarations: BTreeSet<String>,

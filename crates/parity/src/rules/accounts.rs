@@ -43,6 +43,19 @@ pub(super) const RULES: &[Rule] = &[
         },
     },
     Rule {
+        name: "unusable-password-spelling",
+        reason: "a group without a password: groupadd writes !, systemd-sysusers !*; no password matches either",
+        class: Class::Tool,
+        section: SectionName::Gshadow,
+        covers: |context, difference| {
+            let group = difference.key.as_deref();
+            group.is_some_and(|group| context.facts.groups.contains(group))
+                && difference.attribute.as_deref() == Some("password.unusable")
+                && difference.left.is_some()
+                && difference.right.is_some()
+        },
+    },
+    Rule {
         name: "password-ageing-defaults",
         reason: "useradd writes the ageing defaults of login.defs into shadow, systemd-sysusers leaves the fields empty; without a password nothing ages",
         class: Class::Tool,

@@ -26,6 +26,7 @@ fn file(digest: &str) -> Value {
 fn facts() -> Facts {
     Facts {
         users: ["alice".to_owned()].into(),
+        groups: ["alice".to_owned()].into(),
         declarations: ["/usr/lib/sysusers.d/50-pleach.conf".to_owned()].into(),
         ..Facts::default()
     }
@@ -176,6 +177,20 @@ fn a_rule_covers_no_more_than_it_says() {
         (Derive, &one("shadow", "alice", day(20000))),
         (Etc, &one("shadow", "alice", day(20001))),
         &["password-change-day: shadow alice last_change.day: 20000 | 20001"],
+    );
+
+    let gshadow = |word: &str| json!({ "password": { "unusable": word }, "administrators": [], "members": [] });
+    check(
+        (Derive, &one("gshadow", "alice", gshadow("!*"))),
+        (Etc, &one("gshadow", "alice", gshadow("!"))),
+        &["unusable-password-spelling: gshadow alice password.unusable: !* | !"],
+    );
+    let mut member = gshadow("!");
+    member["members"] = json!(["eve"]);
+    check(
+        (Derive, &one("gshadow", "alice", gshadow("!"))),
+        (Etc, &one("gshadow", "alice", member)),
+        &[r#"DEFECT gshadow alice members: [] | ["eve"]"#],
     );
 
     let argument = |key, value: &str| one("kernel_arguments", key, json!([value]));

@@ -308,6 +308,16 @@ impl Work {
             .declared
             .iter()
             .map(|(path, _)| escape(path));
+        let users = self
+            .customization
+            .users
+            .iter()
+            .map(|user| user.name.clone());
+        let groups = self
+            .customization
+            .groups
+            .iter()
+            .map(|group| group.name.clone());
         Facts {
             users: self
                 .customization
@@ -315,6 +325,7 @@ impl Work {
                 .iter()
                 .map(|user| user.name.clone())
                 .collect(),
+            groups: users.chain(groups).collect(),
             declarations,
             declared: if booted {
                 BTreeSet::new()
