@@ -1,0 +1,97 @@
+use crate::{pleach, scratch};
+
+/// A document is refused with exit code 3, and the error begins like this.
+fn check(arguments: &[&str], document: &str, expect: &str) {
+    let folder = scratch();
+    std::fs::write(folder.path().join("site.bu"), document).expect("written");
+    for name in ["etc", "usr", "var"] {
+        std::fs::create_dir(folder.path().join(name)).expect("made");
+    }
+    let (code, stdout, stderr) = pleach(folder.path(), arguments);
+    assert_eq!(code, Some(3), "{document}\n{stdout}{stderr}");
+    let first = stderr.strip_prefix("error: ").unwrap_or(&stderr);
+    assert!(
+        first.starts_with(expect),
+        "{document}\n gave {first}\n not  {expect}…"
+    );
+}
+
+const CHECK: &[&str] = &["config", "check", "--config", "site.bu"];
+const INJECT: &[&str] = &[
+    "inject",
+    "etc",
+    "--config",
+    "site.bu",
+    "--deployment",
+    ".",
+    "--dry-run",
+];
+
+#[test]
+fn a_bad_document_is_refused_with_line_and_document_path() {
+    let head = "variant: fcos\nversion: 1.5.0\nstorage:\n  files:\n";
+    let with = |rest: &str| format!("{head}{rest}");
+    check(
+        CHECK,
+        &with("    - path: /etc/a\n      moed: 0644\n"),
+        "site.bu:6:7: error: ",
+    );
+    check(
+        CHECK,
+        &with("    - path: /etc/../a\n"),
+        "site.bu:5:13: error: ",
+    );
+    check(
+        CHECK,
+        &with("    - path: /etc/a\n      mode: 99999\n"),
+        "site.bu:6:13: error: ",
+    );
+    check(
+        CHECK,
+        &with("    - path: /etc/a\n    - path: /etc/a\n"),
+        "site.bu:6:7: error: ",
+    );
+    check(
+        CHECK,
+        "variant: fcos\nversion: 9.9.9\n",
+        "site.bu:2:10: error: ",
+    );
+    check(CHECK, "{", "site.bu:");
+    check(
+        INJECT,
+        &with("    - path: /usr/bin/x\n      contents: { inline: x }\n"),
+        "site.bu:5:7 ($.storage.files.0): file /usr/bin/x: ",
+    );
+}
+
+#[test]
+fn every_error_names_its_place_in_the_document() {
+    let folder = scratch();
+    let document = "variant: fcos\nversion: 1.5.0\nstorage:\n  files:\n    - path: etc/a\n      mode: 1\n      moed: 1\n  disks: [{ device: /dev/vda }]\n";
+    std::fs::write(folder.path().join("site.bu"), document).expect("written");
+    let (_, _, stderr) = pleach(folder.path(), CHECK);
+    for place in [
+        "$.storage.files.0.path",
+        "$.storage.files.0.moed",
+        "$.storage.disks",
+    ] {
+        assert!(stderr.contains(place), "{place} is not in\n{stderr}");
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_is_named() {
+    let folder = scratch();
+    let (code, _, stderr) = pleach(folder.path(), CHECK);
+    assert_eq!(code, Some(3));
+    assert!(stderr.starts_with("error: reading site.bu"), "{stderr}");
+}
+
+#[test]
+fn wrong_words_are_usage() {
+    let folder = scratch();
+    let (code, _, _) = pleach(folder.path(), &["parity", "--routes", "derive,magic"]);
+    assert_eq!(code, Some(2));
+    let (code, _, _) = pleach(folder.path(), &["no-such-verb"]);
+    assert_eq!(code, Some(2));
+}

@@ -1,0 +1,193 @@
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::path::Path;
+use std::process::Command;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use pleach_fs_tree::{ScanOptions, diff, parse_dump, scan};
+use pleach_layer_merge::{History, LayerOptions, Layout, NewImage, write_tree};
+
+use crate::{pleach, scratch};
+
+const BASE: &str = "\
+/ directory 0755 0:0 1000000000.0
+/etc directory 0755 0:0 1000000000.0
+/etc/group file 0644 0:0 1000000000.0 root:x:0:\\n
+/etc/login.defs file 0644 0:0 1000000000.0 USERGROUPS_ENAB\\x20yes\\n
+/etc/motd file 0644 0:0 1000000000.0 default
+/etc/passwd file 0644 0:0 1000000000.0 root:x:0:0:root:/root:/bin/bash\\n
+/home symlink 0777 0:0 1000000000.0 var/home
+/usr directory 0755 0:0 1000000000.0
+/usr/bin directory 0755 0:0 1000000000.0
+/usr/bin/tool file 4755 0:0 1000000000.0 x
+/var directory 0755 0:0 1000000000.0
+";
+
+const SITE: &str = "\
+variant: fcos
+version: 1.5.0
+passwd: { users: [{ name: alice, uid: 1001 }] }
+storage:
+  files:
+    - { path: /etc/motd, overwrite: true, contents: { inline: derived } }
+    - { path: /usr/bin/new, mode: 0755, contents: { inline: new } }
+kernel_arguments: { should_exist: [site=one] }
+";
+
+/// A layout `base` with the tag `v1`, and the document `site.bu`.
+fn prepare(folder: &Path) {
+    std::fs::write(folder.join("site.bu"), SITE).expect("written");
+    std::fs::create_dir(folder.join("base")).expect("made");
+    let dir = Dir::open_ambient_dir(folder.join("base"), ambient_authority()).expect("opened");
+    let layout = Layout::create(&dir).expect("a layout");
+    let tree = parse_dump(BASE, Some).expect("a dump");
+    let mut blob = layout.write_blob().expect("a blob");
+    let mut source = |bytes: &Vec<u8>| Ok(Cursor::new(bytes.clone()));
+    let layer =
+        write_tree(&tree, &mut source, &mut blob, &LayerOptions::default()).expect("written");
+    blob.finish().expect("finished");
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "created": "2026-01-01T00:00:00Z",
+        "config": { "Labels": { "containers.bootc": "1" } },
+    });
+    let history = History {
+        created_by: Some("a test".to_owned()),
+        ..History::default()
+    };
+    let image = NewImage::scratch(config, &[(layer, history)], &BTreeMap::new()).expect("an image");
+    layout.put_image(&image, Some("v1")).expect("tagged");
+}
+
+fn derive(folder: &Path, output: &str) -> String {
+    let arguments = [
+        "derive",
+        "--base",
+        "oci:base:v1",
+        "--config",
+        "site.bu",
+        "--output",
+        output,
+    ];
+    let (code, stdout, stderr) = pleach(folder, &arguments);
+    assert_eq!(code, Some(0), "{stderr}");
+    stdout
+        .trim()
+        .rsplit_once('@')
+        .expect("a digest")
+        .1
+        .to_owned()
+}
+
+/// Whether a program is there; where `CI=true` it must be.
+fn has(test: &str, program: &str) -> bool {
+    let found = Command::new(program).arg("--version").output().is_ok();
+    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(found || !ci, "{program} is missing");
+    if !found {
+        eprintln!("SKIP {test}: {program} is missing");
+    }
+    found
+}
+
+fn run(folder: &Path, program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .expect("runs");
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        text(&output.stderr)
+    );
+    text(&output.stdout)
+}
+
+#[test]
+fn deriving_twice_gives_the_same_image() {
+    let folder = scratch();
+    prepare(folder.path());
+    let first = derive(folder.path(), "oci:one:site");
+    assert_eq!(derive(folder.path(), "oci:two:site"), first);
+    assert_eq!(derive(folder.path(), "oci:one:again"), first);
+}
+
+#[test]
+fn skopeo_reads_the_derived_image() {
+    if !has("skopeo_reads_the_derived_image", "skopeo") {
+        return;
+    }
+    let folder = scratch();
+    prepare(folder.path());
+    let digest = derive(folder.path(), "oci:derived:site");
+    let json = run(folder.path(), "skopeo", &["inspect", "oci:derived:site"]);
+    let seen: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(seen["Digest"], *digest);
+    assert_eq!(seen["Labels"]["containers.bootc"], "1");
+    assert_eq!(seen["Layers"].as_array().map(Vec::len), Some(2));
+    // Copying makes skopeo read and verify every blob.
+    run(
+        folder.path(),
+        "skopeo",
+        &["--insecure-policy", "copy", "oci:derived:site", "dir:copy"],
+    );
+}
+
+#[test]
+fn umoci_and_pleach_unpack_the_derived_image_alike() {
+    let test = "umoci_and_pleach_unpack_the_derived_image_alike";
+    if !has(test, "umoci") {
+        return;
+    }
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIP {test}: needs root, to set owners");
+        return;
+    }
+    let folder = scratch();
+    prepare(folder.path());
+    derive(folder.path(), "oci:derived:site");
+    let (code, _, stderr) = pleach(folder.path(), &["unpack", "oci:derived:site", "ours"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    run(
+        folder.path(),
+        "umoci",
+        &["raw", "unpack", "--image", "derived:site", "theirs"],
+    );
+    let read = |name: &str| {
+        let dir = Dir::open_ambient_dir(folder.path().join(name), ambient_authority()).expect(name);
+        scan(&dir, &ScanOptions::default()).expect(name)
+    };
+    let different = diff(&read("ours"), &read("theirs"), |a, b| a == b);
+    assert!(different.is_empty(), "{different:#?}");
+    let motd = std::fs::read_to_string(folder.path().join("ours/etc/motd")).expect("there");
+    assert_eq!(motd, "derived");
+}
+
+#[test]
+fn a_path_says_which_layer_it_is_from() {
+    let folder = scratch();
+    prepare(folder.path());
+    derive(folder.path(), "oci:derived:site");
+    let arguments = [
+        "inspect",
+        "oci:derived:site",
+        "--path",
+        "/etc/motd",
+        "--format",
+        "json",
+    ];
+    let (code, stdout, stderr) = pleach(folder.path(), &arguments);
+    assert_eq!(code, Some(0), "{stderr}");
+    let value: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    let layers: Vec<_> = value["layers"]
+        .as_array()
+        .expect("layers")
+        .iter()
+        .map(|l| l["digest"].clone())
+        .collect();
+    let origins = value["path"]["origins"].as_array().expect("origins");
+    assert_eq!(origins[0]["layer"], layers[1]);
+    assert_eq!(origins[1]["layer"], layers[0], "what it hides");
+}
