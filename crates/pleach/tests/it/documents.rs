@@ -95,3 +95,11 @@ fn wrong_words_are_usage() {
     let (code, _, _) = pleach(folder.path(), &["no-such-verb"]);
     assert_eq!(code, Some(2));
 }
+
+#[test]
+fn the_reference_is_current() {
+    let (_, reference, _) = pleach(scratch().path(), &["generate", "reference"]);
+    let kept = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
+    let kept = std::fs::read_to_string(kept).expect("docs/cli.md");
+    assert_eq!(reference, kept, "run: cargo xtask codegen");
+}
