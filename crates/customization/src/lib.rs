@@ -22,5 +22,8 @@ pub use model::{
     KernelArguments, Link, Origin, Owner, Unit, User,
 };
 pub use parse::{Input, ParseOptions, Parsed, parse};
-pub use placement::{Placement, PlacementOptions, Route, Verdict, placement, placement_with};
+pub use placement::{
+    Placement, PlacementOptions, Refusal, Refused, Route, Verdict, carried, placement,
+    placement_with,
+};
 pub use secret::Secret;

@@ -65,6 +65,48 @@ impl Placement {
     }
 }
 
+/// One item that a route cannot carry, with what to do instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {item}: {why}; {instead}")]
+pub struct Refusal {
+    /// Where it was asked for.
+    pub origin: Origin,
+    /// The item, in words: `file /usr/bin/x`.
+    pub item: String,
+    /// Why not.
+    pub why: &'static str,
+    /// What to do instead.
+    pub instead: &'static str,
+}
+
+/// Everything that a route cannot carry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Refused(pub Vec<Refusal>);
+
+/// The items that `route` carries in another way than the document says.
+///
+/// # Errors
+/// When there are items that it cannot carry at all: all of them.
+pub fn carried(customization: &Customization, route: Route) -> Result<Vec<Placement>, Refused> {
+    let placements = placement(customization, route);
+    let refusal = |placement: &Placement| {
+        let (why, instead) = placement.refused()?;
+        let (origin, item) = (placement.origin.clone(), placement.item.clone());
+        Some(Refusal {
+            origin,
+            item,
+            why,
+            instead,
+        })
+    };
+    let refused: Vec<_> = placements.iter().filter_map(refusal).collect();
+    match refused.is_empty() {
+        true => Ok(placements.into_iter().filter(|p| !p.is_carried()).collect()),
+        false => Err(Refused(refused)),
+    }
+}
+
 /// What the caller takes upon itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PlacementOptions {

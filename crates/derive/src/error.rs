@@ -1,8 +1,8 @@
 //! What can go wrong, with the place.
 
-use pleach_customization::Origin;
 use pleach_customization::accounts::AccountErrors;
 use pleach_customization::lower::LowerErrors;
+use pleach_customization::{Origin, Refused};
 use pleach_fs_tree::TreeError;
 use thiserror::Error;
 
@@ -11,8 +11,8 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum PlanError {
     /// Items that an image layer cannot carry.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Refused(Vec<Refusal>),
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// Users or groups that `useradd` and its like would refuse.
     #[error(transparent)]
     Accounts(#[from] AccountErrors),
@@ -27,19 +27,4 @@ pub enum PlanError {
         /// Why not.
         source: TreeError,
     },
-}
-
-/// One item that a layer cannot carry.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{origin}: {item}: {why}; {instead}")]
-#[non_exhaustive]
-pub struct Refusal {
-    /// Where it was asked for.
-    pub origin: Origin,
-    /// What it is: `file /run/x`.
-    pub item: String,
-    /// Why not.
-    pub why: String,
-    /// What to do instead.
-    pub instead: String,
 }

@@ -7,6 +7,6 @@ mod layer;
 mod plan;
 
 pub use declare::{KARGS_D, SYSUSERS_D, TMPFILES_D};
-pub use error::{PlanError, Refusal};
+pub use error::PlanError;
 pub use layer::write_layer;
 pub use plan::{Content, Derivation, Options, plan};

@@ -2,11 +2,11 @@
 
 use pleach_customization::accounts::{self, AccountPlan, BaseAccounts};
 use pleach_customization::lower::{self, Action, Change, LowerOptions, TreeView};
-use pleach_customization::{Customization, Origin, Placement, Route, placement};
+use pleach_customization::{Customization, Origin, Placement, Refusal, Refused, Route, carried};
 use pleach_fs_tree::{Metadata, Timestamp, Tree, TreePath, escape};
 
 use crate::declare::{self, FACTORY, KARGS_D, SYSUSERS_D, TMPFILES_D};
-use crate::{PlanError, Refusal, apply};
+use crate::{PlanError, apply};
 
 /// The content of a file in a derived tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +49,7 @@ pub fn plan<C: Clone>(
     read: &dyn Fn(&C) -> Option<Vec<u8>>,
     options: &Options,
 ) -> Result<Derivation<C>, PlanError> {
-    let placements = placement(customization, Route::Derive);
-    let refused: Vec<_> = placements.iter().filter_map(refusal).collect();
-    if !refused.is_empty() {
-        return Err(PlanError::Refused(refused));
-    }
+    let notes = carried(customization, Route::Derive)?;
     let view = TreeView::new(base, read);
     let base_accounts = BaseAccounts::read(&view);
     let account_plan = accounts::plan(&customization.users, &customization.groups, &base_accounts)?;
@@ -69,7 +65,7 @@ pub fn plan<C: Clone>(
             tree: base.clone().map(Content::Base),
             provenance: Vec::new(),
             declared: Vec::new(),
-            notes: placements.into_iter().filter(|p| !p.is_carried()).collect(),
+            notes,
         },
         options: *options,
         tmpfiles: String::new(),
@@ -81,16 +77,6 @@ pub fn plan<C: Clone>(
     work.accounts(&account_plan, &base_accounts)?;
     work.kernel_arguments(customization)?;
     work.finish()
-}
-
-fn refusal(placement: &Placement) -> Option<Refusal> {
-    let (why, instead) = placement.refused()?;
-    Some(Refusal {
-        origin: placement.origin.clone(),
-        item: placement.item.clone(),
-        why: why.to_owned(),
-        instead: instead.to_owned(),
-    })
 }
 
 struct Work<C> {
@@ -126,9 +112,8 @@ impl<C: Clone> Work<C> {
             self.refused.push(Refusal {
                 origin: change.origin.clone(),
                 item: escape(&change.path),
-                why: "tmpfiles.d has no line for it, and /var of an image is unpacked only once"
-                    .to_owned(),
-                instead: "inject it".to_owned(),
+                why: "tmpfiles.d has no line for it, and /var of an image is unpacked only once",
+                instead: "inject it",
             });
             return Ok(());
         };
@@ -187,8 +172,8 @@ impl<C: Clone> Work<C> {
         self.refused
             .extend(remainder.into_iter().map(|rest| Refusal {
                 item: format!("{} of {}", rest.what, rest.name),
-                why: "sysusers.d(5) makes accounts and cannot say it".to_owned(),
-                instead: "inject it".to_owned(),
+                why: "sysusers.d(5) makes accounts and cannot say it",
+                instead: "inject it",
                 origin: rest.origin,
             }));
         let sysusers = accounts::sysusers_d(plan);
@@ -223,7 +208,7 @@ impl<C: Clone> Work<C> {
 
     fn finish(mut self) -> Result<Derivation<C>, PlanError> {
         if !self.refused.is_empty() {
-            return Err(PlanError::Refused(self.refused));
+            return Err(Refused(self.refused).into());
         }
         if let Some((_, origin)) = self
             .derivation

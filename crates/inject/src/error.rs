@@ -2,7 +2,7 @@
 
 use std::io;
 
-use pleach_customization::Origin;
+use pleach_customization::Refused;
 use pleach_customization::accounts::AccountErrors;
 use pleach_customization::lower::LowerErrors;
 use thiserror::Error;
@@ -12,8 +12,8 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum PlanError {
     /// Items that this route cannot carry.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Refused(Vec<Refusal>),
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// Users or groups that `useradd` and its like would refuse.
     #[error(transparent)]
     Accounts(#[from] AccountErrors),
@@ -26,21 +26,6 @@ pub enum PlanError {
         /// `/etc/passwd` or `/etc/group`.
         path: &'static str,
     },
-}
-
-/// One item that a route cannot carry.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{origin}: {item}: {why}; {instead}")]
-#[non_exhaustive]
-pub struct Refusal {
-    /// Where it was asked for.
-    pub origin: Origin,
-    /// What it is: `file /usr/bin/x`.
-    pub item: String,
-    /// Why not.
-    pub why: String,
-    /// What to do instead.
-    pub instead: String,
 }
 
 /// A plan that could not be carried out whole. Running it again is safe.

@@ -2,11 +2,10 @@
 
 use pleach_customization::accounts::{self, AccountPlan, BaseAccounts};
 use pleach_customization::lower::{self, BaseView, Change, LowerOptions, TreeView};
-use pleach_customization::{Customization, Placement, Route, placement};
+use pleach_customization::{Customization, Placement, Route, carried};
 use pleach_fs_tree::Tree;
 
 use crate::PlanError;
-use crate::error::Refusal;
 
 /// All that injecting a customization into a deployment's `/etc` and `/var` changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,11 +63,7 @@ pub fn plan<C>(
     read: &dyn Fn(&C) -> Option<Vec<u8>>,
     today: u32,
 ) -> Result<EtcPlan, PlanError> {
-    let placements = placement(customization, Route::Etc);
-    let refused: Vec<_> = placements.iter().filter_map(refusal).collect();
-    if !refused.is_empty() {
-        return Err(PlanError::Refused(refused));
-    }
+    let notes = carried(customization, Route::Etc)?;
     let view = TreeView::new(tree, read);
     let base = BaseAccounts::read(&view);
     let account_plan = accounts::plan(&customization.users, &customization.groups, &base)?;
@@ -87,7 +82,7 @@ pub fn plan<C>(
         accounts: account_files(&account_plan, &base, &view, today)?,
         kernel_arguments: words(&arguments.should_exist),
         removed_kernel_arguments: words(&arguments.should_not_exist),
-        notes: placements.into_iter().filter(|p| !p.is_carried()).collect(),
+        notes,
     })
 }
 
@@ -126,14 +121,4 @@ fn account_files(
         })
     });
     Ok(changed.collect())
-}
-
-fn refusal(placement: &Placement) -> Option<Refusal> {
-    let (why, instead) = placement.refused()?;
-    Some(Refusal {
-        origin: placement.origin.clone(),
-        item: placement.item.clone(),
-        why: why.to_owned(),
-        instead: instead.to_owned(),
-    })
 }

@@ -12,7 +12,11 @@ use crate::{Class, Context, Facts, Route, Rule};
 pub struct Control {
     /// How many differences each noise rule covered.
     pub noise: BTreeMap<String, usize>,
-    /// Differences that no noise rule covers: the image does not boot the same twice, so nothing
+    /// How many each rule of the class *machine* covered: two boots may show such a difference or
+    /// not, so none is needed here.
+    #[serde(default)]
+    pub machine: BTreeMap<String, usize>,
+    /// Differences that no such rule covers: the image does not boot the same twice, so nothing
     /// can be said about it.
     pub unexplained: Vec<Difference>,
     /// Noise rules that covered nothing. They are not applied anywhere else, and a control that has
@@ -21,7 +25,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Compares two boots of the base image by the noise rules alone.
+    /// Compares two boots of the base image by the rules of noise and of the machine alone.
     pub fn new(first: &Snapshot, second: &Snapshot, rules: &[Rule]) -> Self {
         let facts = Facts::default();
         let context = Context {
@@ -29,16 +33,20 @@ impl Control {
             right: (Route::Base, second),
             facts: &facts,
         };
-        let noise_rules = || rules.iter().filter(|rule| rule.class == Class::Noise);
+        let of = |class| rules.iter().filter(move |rule: &&Rule| rule.class == class);
         let mut control = Self::default();
         for difference in compare(first, second) {
-            match noise_rules().find(|rule| rule.matches(&context, &difference)) {
-                Some(rule) => *control.noise.entry(rule.name.to_owned()).or_default() += 1,
-                None => control.unexplained.push(difference),
+            let covers = |rule: &&Rule| rule.matches(&context, &difference);
+            if let Some(rule) = of(Class::Noise).find(covers) {
+                *control.noise.entry(rule.name.to_owned()).or_default() += 1;
+            } else if let Some(rule) = of(Class::Machine).find(covers) {
+                *control.machine.entry(rule.name.to_owned()).or_default() += 1;
+            } else {
+                control.unexplained.push(difference);
             }
         }
         let used = |rule: &&Rule| control.noise.contains_key(rule.name);
-        let unused = noise_rules()
+        let unused = of(Class::Noise)
             .filter(|rule| !used(rule))
             .map(|rule| rule.name.to_owned());
         control.unused = unused.collect();

@@ -70,13 +70,17 @@ impl fmt::Display for Report {
 }
 
 fn write_control(f: &mut fmt::Formatter<'_>, control: &Control) -> fmt::Result {
-    let total: usize = control.noise.values().sum();
+    let (noise, machine) = (&control.noise, &control.machine);
+    let total: usize = noise.values().chain(machine.values()).sum();
     writeln!(
         f,
-        "\nA/A control: the base image booted twice, {total} differences that are noise"
+        "\nA/A control: the base image booted twice, {total} differences explained"
     )?;
-    for (rule, count) in &control.noise {
-        writeln!(f, "  {count:>6}  {rule}")?;
+    for (rule, count) in noise {
+        writeln!(f, "  {count:>6}  {rule} (noise)")?;
+    }
+    for (rule, count) in machine {
+        writeln!(f, "  {count:>6}  {rule} (machine)")?;
     }
     for difference in &control.unexplained {
         writeln!(f, "  UNEXPLAINED  {difference}")?;

@@ -88,8 +88,15 @@ fn derive(body: &str) -> Result<(Tree<Vec<u8>>, WrittenLayer, Vec<u8>), String> 
         compression: Compression::None,
         ..LayerOptions::default()
     };
-    let written = write_layer(&base, &derivation, |a, b| a == b, &mut source, &mut bytes, &options)
-        .map_err(|e| e.to_string())?;
+    let written = write_layer(
+        &base,
+        &derivation,
+        |a, b| a == b,
+        &mut source,
+        &mut bytes,
+        &options,
+    )
+    .map_err(|e| e.to_string())?;
     let tree = derivation.tree.map(|content| match content {
         pleach_derive::Content::Base(bytes) | pleach_derive::Content::New(bytes) => bytes,
     });

@@ -80,11 +80,13 @@ impl OpenImage {
     }
 
     /// The manifest as text.
+    #[cfg(feature = "deploy")]
     pub(crate) fn manifest(&self) -> Result<String> {
         Ok(String::from_utf8(self.image.manifest_bytes().to_vec())?)
     }
 
     /// The configuration as text.
+    #[cfg(feature = "deploy")]
     pub(crate) fn config(&self) -> Result<String> {
         Ok(String::from_utf8(self.image.config_bytes().to_vec())?)
     }
@@ -105,6 +107,7 @@ impl OpenImage {
     }
 
     /// The version that it gives itself.
+    #[cfg(feature = "deploy")]
     pub(crate) fn version(&self) -> Option<String> {
         self.image
             .label("org.opencontainers.image.version")
@@ -209,6 +212,7 @@ pub(crate) fn make(path: &Path) -> Result<Dir> {
 }
 
 /// The folder of a file, open, and the file's name.
+#[cfg(feature = "deploy")]
 pub(crate) fn split(path: &Path) -> Result<(Dir, PathBuf)> {
     let name = path
         .file_name()
@@ -221,11 +225,11 @@ pub(crate) fn split(path: &Path) -> Result<(Dir, PathBuf)> {
 }
 
 /// Removes a folder with all that is in it, deployments (which are immutable) included.
+#[cfg(feature = "deploy")]
 pub(crate) fn remove(path: &Path) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    #[cfg(feature = "deploy")]
     super::compose::unlock(path)?;
     std::fs::remove_dir_all(path).with_context(|| format!("removing {}", path.display()))
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use cap_std::fs::Dir;
 use clap::{Args, Subcommand};
+use pleach_customization::{Verdict, carried};
 use pleach_fs_tree::{FileContent, Kind, ScanOptions, Tree, TreePath, escape, scan};
 use pleach_inject::EtcPlan;
 
@@ -47,7 +48,13 @@ impl Inject {
         match &self.route {
             Route::Etc(etc) => etc.run()?,
             Route::Ignition(document) => {
-                output::print(pleach_inject::to_ignition(&document.read()?).as_str())?;
+                let customization = document.read()?;
+                for note in carried(&customization, pleach_customization::Route::Ignition)? {
+                    if let Verdict::CarriedDifferently { how, why } = note.verdict {
+                        output::step(&format!("{}: {}: {how}: {why}", note.origin, note.item));
+                    }
+                }
+                output::print(pleach_inject::to_ignition(&customization).as_str())?;
             }
         }
         Ok(End::Fine)

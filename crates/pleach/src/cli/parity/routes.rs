@@ -1,6 +1,7 @@
 //! Each route, from the document to a snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -78,17 +79,8 @@ impl Work {
             )?),
             false => None,
         };
-        let refused =
-            pleach_customization::placement(&customization, pleach_customization::Route::Ignition);
-        let refused: Vec<_> = refused
-            .iter()
-            .filter_map(|p| {
-                p.refused()
-                    .map(|(why, instead)| format!("{}: {}: {why}; {instead}", p.origin, p.item))
-            })
-            .collect();
-        if routes.contains(&Route::Ignition) && !refused.is_empty() {
-            bail!("{}", refused.join("\n"));
+        if routes.contains(&Route::Ignition) {
+            pleach_customization::carried(&customization, pleach_customization::Route::Ignition)?;
         }
         let subject = [
             ("base", format!("{}@{}", base.reference(), base.digest())),
@@ -377,7 +369,12 @@ fn replace(output: &Path) -> Result<()> {
         }
         image::remove(output)?;
     }
-    std::fs::create_dir_all(output).with_context(|| format!("creating {}", output.display()))?;
+    // Documents and disks hold password hashes: nobody else looks in.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(output)
+        .with_context(|| format!("creating {}", output.display()))?;
     std::fs::write(output.join(MARK), "")?;
     Ok(())
 }
