@@ -22,6 +22,7 @@ pub(crate) fn tidy(workspace: &Workspace) -> Result<()> {
     .quiet()
     .read()?;
     problems.extend(files::check(workspace, listed.lines())?);
+    problems.extend(formatting(workspace));
     if problems.is_empty() {
         println!("tidy: fine");
         return Ok(());
@@ -30,4 +31,26 @@ pub(crate) fn tidy(workspace: &Workspace) -> Result<()> {
         eprintln!("tidy: {problem}");
     }
     bail!("tidy: {} problems", problems.len())
+}
+
+/// A toolchain without rustfmt cannot say; it is said that it was not asked.
+fn formatting(workspace: &Workspace) -> Option<String> {
+    let sh = &workspace.sh;
+    if cmd!(sh, "cargo fmt --version")
+        .quiet()
+        .ignore_stdout()
+        .ignore_stderr()
+        .run()
+        .is_err()
+    {
+        println!("tidy: rustfmt is missing, so the formatting was not checked");
+        return None;
+    }
+    let check = cmd!(sh, "cargo fmt --all --check")
+        .quiet()
+        .ignore_stdout()
+        .run();
+    check
+        .is_err()
+        .then(|| "not formatted; run: cargo fmt --all".to_owned())
 }

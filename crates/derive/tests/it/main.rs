@@ -75,7 +75,10 @@ fn base() -> Tree<Vec<u8>> {
     parse_dump(BASE, Some).expect("a dump")
 }
 
-fn derive(body: &str) -> Result<(Tree<Vec<u8>>, WrittenLayer, Vec<u8>), String> {
+/// The derived tree, the layer and its bytes.
+type Derived = (Tree<Vec<u8>>, WrittenLayer, Vec<u8>);
+
+fn derive(body: &str) -> Result<Derived, String> {
     let base = base();
     let read = |bytes: &Vec<u8>| Some(bytes.clone());
     let options = Options {
