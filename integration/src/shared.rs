@@ -112,11 +112,24 @@ fn run(setting: &Setting, folder: &std::path::Path) -> Result<Answer> {
     ])
 }
 
-/// Whatever would make another run: the inputs, and the programs by size and time.
+/// Whatever would make another run: the base image by digest, the document, the emulator, and the
+/// programs by size and time.
 fn wanted(setting: &Setting) -> Result<String> {
+    let base = setting.pleach(&["inspect", &setting.base, "--format", "json"])?;
+    anyhow::ensure!(
+        base.code == Some(0),
+        "inspecting the base image: {}",
+        base.stderr
+    );
+    let base: serde_json::Value = serde_json::from_str(&base.stdout)?;
+    let qemu = std::process::Command::new("qemu-system-x86_64")
+        .arg("--version")
+        .output()?
+        .stdout;
     let mut out = format!(
-        "{}\n{}\n",
-        setting.base,
+        "{}\n{}\n{}\n",
+        base["digest"],
+        String::from_utf8_lossy(&qemu),
         fs::read_to_string(Setting::site())?
     );
     for path in [&setting.pleach, &setting.agent] {

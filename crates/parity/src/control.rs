@@ -1,17 +1,20 @@
 //! The A/A control: the same image booted twice. Only what differs there is noise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use pleach_booted_state::{Difference, Snapshot, compare};
+use pleach_booted_state::{Difference, SectionName, Snapshot, compare};
 use serde::{Deserialize, Serialize};
 
-use crate::{Class, Context, Facts, Route, Rule};
+use crate::{Class, Context, Facts, Route, Rule, rules};
 
 /// What two boots of one image differ in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Control {
     /// How many differences each noise rule covered.
     pub noise: BTreeMap<String, usize>,
+    /// What they covered: section and key.
+    #[serde(default)]
+    pub seen: BTreeSet<(SectionName, String)>,
     /// How many each rule of the class *machine* covered: two boots may show such a difference or
     /// not, so none is needed here.
     #[serde(default)]
@@ -39,6 +42,8 @@ impl Control {
             let covers = |rule: &&Rule| rule.matches(&context, &difference);
             if let Some(rule) = of(Class::Noise).find(covers) {
                 *control.noise.entry(rule.name.to_owned()).or_default() += 1;
+                let key = difference.key.clone().unwrap_or_default();
+                control.seen.insert((difference.section, key));
             } else if let Some(rule) = of(Class::Machine).find(covers) {
                 *control.machine.entry(rule.name.to_owned()).or_default() += 1;
             } else {
@@ -58,8 +63,16 @@ impl Control {
         self.unexplained.is_empty() && self.unused.is_empty()
     }
 
-    /// Whether a rule may be applied outside the control.
-    pub(crate) fn allows(&self, rule: &Rule) -> bool {
-        rule.class != Class::Noise || self.noise.contains_key(rule.name)
+    /// Whether a rule may be applied to a difference outside the control: one of noise only if the
+    /// control needed it, and where `by_key` says so only for the same key.
+    pub(crate) fn allows(&self, rule: &Rule, difference: &Difference) -> bool {
+        if rule.class != Class::Noise {
+            return true;
+        }
+        let same = || {
+            let key = difference.key.clone().unwrap_or_default();
+            self.seen.contains(&(difference.section, key))
+        };
+        self.noise.contains_key(rule.name) && (!rules::by_key(rule) || same())
     }
 }

@@ -70,6 +70,11 @@ pub struct Facts {
     /// Paths below `/usr` that only the derived image has: declarations for sysusers.d, tmpfiles.d
     /// and `kargs.d`, and what they copy.
     pub declarations: BTreeSet<String>,
+    /// Whether the systems were booted. Then every section must have been captured, and every path
+    /// that the document names must be there with its content.
+    pub booted: bool,
+    /// Paths that the document itself names, links of their parents followed.
+    pub named_paths: BTreeSet<String>,
     /// Paths that are not in the derived image but made at its first boot; empty where both systems
     /// were booted.
     pub declared: BTreeSet<String>,

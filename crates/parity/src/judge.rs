@@ -99,7 +99,8 @@ pub fn judge(
     let differences = compare(left.snapshot, right.snapshot);
     let equal = equal_entries(left.snapshot, right.snapshot, &differences);
     for difference in differences {
-        let usable = |rule: &&Rule| control.allows(rule) && rule.matches(&context, &difference);
+        let usable =
+            |rule: &&Rule| control.allows(rule, &difference) && rule.matches(&context, &difference);
         match rules.iter().find(usable) {
             Some(rule) => {
                 counts.entry(rule.name).or_insert((rule, 0)).1 += 1;

@@ -26,9 +26,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether every pair is equal and the control is sound.
+    /// Whether something was compared, every pair is equal and the control is sound.
     pub fn is_equal(&self) -> bool {
-        self.verdicts.iter().all(Verdict::is_equal)
+        !self.verdicts.is_empty()
+            && self.verdicts.iter().all(Verdict::is_equal)
             && self.control.as_ref().is_none_or(Control::is_sound)
     }
 
@@ -58,13 +59,18 @@ impl fmt::Display for Report {
         for (route, why) in &self.not_compared {
             writeln!(f, "\n{route}: not compared: {why}")?;
         }
-        let defects = self.defects();
-        let control = self.control.as_ref().is_none_or(Control::is_sound);
-        match (defects, control) {
-            (0, true) => writeln!(f, "\nparity: equal, 0 defects"),
-            (0, false) => writeln!(f, "\nparity: unknown, the A/A control is not sound"),
-            (1, _) => writeln!(f, "\nparity: 1 defect"),
-            (n, _) => writeln!(f, "\nparity: {n} defects"),
+        let booted = if self.control.is_some() {
+            ""
+        } else {
+            "; nothing was booted"
+        };
+        let sound = self.control.as_ref().is_none_or(Control::is_sound);
+        match self.defects() {
+            _ if self.verdicts.is_empty() => writeln!(f, "\nparity: unknown, nothing was compared"),
+            0 if !sound => writeln!(f, "\nparity: unknown, the A/A control is not sound"),
+            0 => writeln!(f, "\nparity: equal, 0 defects{booted}"),
+            1 => writeln!(f, "\nparity: 1 defect{booted}"),
+            n => writeln!(f, "\nparity: {n} defects{booted}"),
         }
     }
 }

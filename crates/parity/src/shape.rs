@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use pleach_booted_state::Snapshot;
+use pleach_booted_state::model::PathType;
+use pleach_booted_state::{Snapshot, Status};
 
 use crate::{Capture, Facts, Route};
 
@@ -26,10 +27,40 @@ pub(crate) const PRESETS: (&str, &str) = (
 /// Everything about one system that is wrong by itself, whatever it is compared with.
 pub(crate) fn check(side: Capture<'_>, base: &Snapshot, facts: &Facts) -> Vec<String> {
     let mut wrong = failures(side.snapshot, base);
+    if facts.booted {
+        wrong.extend(not_captured("", side.snapshot));
+        wrong.extend(not_captured("of the base image alone ", base));
+        wrong.extend(named_paths(side.snapshot, facts));
+    }
     if side.route != Route::Base {
         wrong.extend(config_diff(side, base, facts));
     }
     wrong
+}
+
+/// Where nobody could look on either side, nothing differs; that is not equality.
+fn not_captured(whose: &str, snapshot: &Snapshot) -> Vec<String> {
+    let statuses = snapshot.statuses().into_iter();
+    statuses
+        .filter(|(_, status)| !matches!(status, Status::Entries(_)))
+        .map(|(section, status)| format!("section {section} {whose}cannot be compared: {status}"))
+        .collect()
+}
+
+/// The document says what must be there; that is asked of each system, since routes that share code
+/// could all miss it.
+fn named_paths(snapshot: &Snapshot, facts: &Facts) -> Vec<String> {
+    let wrong = |path: &String| {
+        let entry = snapshot.paths.get(path).or_else(|| snapshot.usr.get(path));
+        match entry {
+            None => Some(format!("{path} is not there, but the document names it")),
+            Some(entry) if entry.path_type == PathType::File && entry.digest.is_none() => Some(
+                format!("the content of {path} was not captured, so it cannot be compared"),
+            ),
+            Some(_) => None,
+        }
+    };
+    facts.named_paths.iter().filter_map(wrong).collect()
 }
 
 /// A boot that has failed units which the base alone has not.

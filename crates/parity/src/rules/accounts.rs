@@ -11,9 +11,11 @@ pub(super) const RULES: &[Rule] = &[
         reason: "the order and spelling of entries; the entries themselves are compared one by one, in users, groups, gshadow and shadow",
         class: Class::Tool,
         section: SectionName::Paths,
-        covers: |_, difference| {
+        covers: |context, difference| {
             let bytes = matches!(difference.attribute.as_deref(), Some("digest" | "size"));
-            bytes && file(difference).is_some_and(|name| !name.starts_with("sub"))
+            bytes
+                && entries_compared(context)
+                && file(difference).is_some_and(|name| !name.starts_with("sub"))
         },
     },
     Rule {
@@ -32,11 +34,12 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "unusable-password-spelling",
-        reason: "an account without a password: useradd as Ignition calls it writes *, systemd-sysusers !*; no password matches either",
+        reason: "an account without a password: useradd as Ignition calls it writes *, systemd-sysusers !*; no password matches either, and sshd asks PAM",
         class: Class::Tool,
         section: SectionName::Shadow,
         covers: |context, difference| {
             customized(context, difference)
+                && sshd_asks_pam(context)
                 && difference.attribute.as_deref() == Some("password.unusable")
                 && difference.left.is_some()
                 && difference.right.is_some()
@@ -71,15 +74,41 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "password-change-day",
-        reason: "the day on which the account was made, on each route its own",
+        reason: "the day on which the account was made, on each route its own; a day apart at most, and no password ages",
         class: Class::Tool,
         section: SectionName::Shadow,
         covers: |context, difference| {
+            let day = |text: &Option<String>| text.as_ref()?.parse::<u64>().ok();
+            let days = (day(&difference.left), day(&difference.right));
             customized(context, difference)
                 && difference.attribute.as_deref() == Some("last_change.day")
+                && unusable(context, difference)
+                && matches!(days, (Some(a), Some(b)) if a.abs_diff(b) <= 1)
         },
     },
 ];
+
+/// Whether the entries of the account files were captured on both sides.
+fn entries_compared(context: &Context<'_>) -> bool {
+    [context.left.1, context.right.1].into_iter().all(|s| {
+        s.users.entries().is_some()
+            && s.groups.entries().is_some()
+            && s.shadow.entries().is_some()
+            && s.gshadow.entries().is_some()
+    })
+}
+
+/// Without PAM, sshd takes an account whose field begins with `!` for locked, keys or not.
+fn sshd_asks_pam(context: &Context<'_>) -> bool {
+    [context.left.1, context.right.1]
+        .into_iter()
+        .all(|snapshot| {
+            snapshot
+                .sshd
+                .get("usepam")
+                .is_some_and(|values| values.iter().all(|v| v == "yes"))
+        })
+}
 
 /// The account file that the difference is about.
 fn file(difference: &Difference) -> Option<&'static str> {

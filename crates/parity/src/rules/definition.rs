@@ -2,6 +2,7 @@
 
 use pleach_booted_state::{Difference, SectionName, Snapshot};
 
+use crate::shape::ACCOUNT_FILES;
 use crate::{Class, Context, Route, Rule};
 
 pub(super) const RULES: &[Rule] = &[
@@ -24,17 +25,31 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Definition,
         section: SectionName::Paths,
         covers: |context, difference| {
-            let key = difference.key.as_ref();
-            context.has(Route::Derive)
-                && key.is_some_and(|key| context.facts.declared.contains(key))
+            let Some(key) = difference.key.as_ref() else {
+                return false;
+            };
+            let missing = context.sides(Route::Derive).is_some_and(|(derived, _)| {
+                difference.attribute.is_none() && derived.paths.get(key).is_none()
+            });
+            let account = key
+                .strip_prefix("/etc/")
+                .is_some_and(|n| ACCOUNT_FILES.contains(&n));
+            let bytes = matches!(difference.attribute.as_deref(), Some("digest" | "size"));
+            context.facts.declared.contains(key) && (missing || (account && bytes))
         },
     },
     Rule {
         name: "deployment-identity",
-        reason: "another image has another checksum, and its boot entry names it",
+        reason: "another kernel or initramfs has another checksum, and the boot entry names it",
         class: Class::Definition,
         section: SectionName::KernelArguments,
-        covers: |_, difference| difference.key.as_deref() == Some("ostree"),
+        covers: |_, difference| {
+            let blank = |text: &Option<String>| text.as_deref().map(without_checksums);
+            let left = blank(&difference.left);
+            difference.key.as_deref() == Some("ostree")
+                && left.is_some()
+                && left == blank(&difference.right)
+        },
     },
     Rule {
         name: "deployment-identity",
@@ -43,7 +58,9 @@ pub(super) const RULES: &[Rule] = &[
         section: SectionName::Ostree,
         covers: |context, difference| {
             let key = difference.key.as_deref();
-            matches!(key, Some("checksum" | "origin")) || same_but_for_identity(context, difference)
+            let both = difference.left.is_some() && difference.right.is_some();
+            (both && matches!(key, Some("checksum" | "origin")))
+                || same_but_for_identity(context, difference)
         },
     },
     Rule {
@@ -72,6 +89,17 @@ pub(super) const RULES: &[Rule] = &[
         },
     },
 ];
+
+/// The text with every run of 64 hexadecimal digits blanked out.
+fn without_checksums(text: &str) -> String {
+    text.split('/')
+        .map(|part| {
+            let checksum = part.len() == 64 && part.bytes().all(|b| b.is_ascii_hexdigit());
+            if checksum { "CHECKSUM" } else { part }
+        })
+        .collect::<Vec<_>>()
+        .join("/")
+}
 
 /// Equal once each side's own deployment checksum is blanked out.
 fn same_but_for_identity(context: &Context<'_>, difference: &Difference) -> bool {

@@ -18,7 +18,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "share-of-memory",
-        reason: "tmpfs is sized from the memory that the kernel finds, and says nothing where that is its default; equal within a hundredth",
+        reason: "tmpfs is sized from the memory that the kernel finds, and says nothing where that is its default; equal within a hundredth, or near half of the memory",
         class: Class::Machine,
         section: SectionName::Mounts,
         covers: |context, difference| {
@@ -34,7 +34,10 @@ pub(super) const RULES: &[Rule] = &[
         reason: "systemd sets these from the memory that it finds; equal within a hundredth",
         class: Class::Machine,
         section: SectionName::Manager,
-        covers: |_, difference| close(difference),
+        covers: |_, difference| {
+            let key = difference.key.as_deref();
+            key.is_some_and(|key| MANAGER.contains(&key)) && close(difference)
+        },
     },
     Rule {
         name: "work-of-ignition",
@@ -56,6 +59,15 @@ const MEMORY: &[&str] = &[
     "net.ipv4.udp_mem",
     "vm.min_free_kbytes",
     "vm.user_reserve_kbytes",
+];
+
+/// Properties of the service manager.
+const MANAGER: &[&str] = &[
+    "DefaultLimitNPROC",
+    "DefaultLimitNPROCSoft",
+    "DefaultLimitSIGPENDING",
+    "DefaultLimitSIGPENDINGSoft",
+    "DefaultTasksMax",
 ];
 
 /// Two numbers, with the same unit behind them, that differ by less than a hundredth.

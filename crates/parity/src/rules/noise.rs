@@ -27,7 +27,7 @@ pub(super) const RULES: &[Rule] = &[
         },
     },
     Rule {
-        name: "secret-bytes",
+        name: SECRET,
         reason: "a seed or host key is made anew on each machine; its type, mode and owner are compared",
         class: Class::Noise,
         section: SectionName::Paths,
@@ -47,13 +47,18 @@ const COUNTERS: &[&str] = &[
     "kernel.random.uuid",
 ];
 
-/// Only the content: that it is there, whose it is and who may read it is compared.
-fn secret(_: &crate::Context<'_>, difference: &Difference) -> bool {
+/// The rule about secrets.
+pub(super) const SECRET: &str = "secret-bytes";
+
+/// Only the content: that it is there, whose it is and who may read it is compared. A key that the
+/// customization brings is no noise.
+fn secret(context: &crate::Context<'_>, difference: &Difference) -> bool {
     let content = matches!(difference.attribute.as_deref(), Some("digest" | "size"));
     let Some(key) = difference.key.as_deref() else {
         return false;
     };
     let host_key = key.starts_with("/etc/ssh/ssh_host_")
         && (key.ends_with("_key") || key.ends_with("_key.pub"));
-    content && (host_key || key == "/var/lib/systemd/random-seed")
+    let own = context.facts.etc_paths.contains(key) || context.facts.named_paths.contains(key);
+    content && !own && (host_key || key == "/var/lib/systemd/random-seed")
 }

@@ -67,9 +67,11 @@ pub(super) const RULES: &[Rule] = &[
                 (_, Some(home)) if difference.attribute.is_none() => home,
                 _ => return false,
             };
-            users_at(context.left.1, home)
-                .into_iter()
-                .all(|user| same_keys(context, &user))
+            let users = users_at(context.left.1, home);
+            context.has(Route::Ignition)
+                && !users.is_empty()
+                && users == users_at(context.right.1, home)
+                && users.iter().all(|user| same_keys(context, user))
         },
     },
     Rule {

@@ -7,6 +7,11 @@ use serde_json::{Value, json};
 /// A snapshot with the entries `section/key = JSON`; every section that is named is captured.
 fn snapshot(entries: &[(&str, &str, Value)]) -> Snapshot {
     let mut whole: Value = serde_json::from_slice(&Snapshot::empty().to_json()).expect("JSON");
+    // What rules about accounts lean on is there unless a test takes it away.
+    for section in ["users", "groups", "shadow", "gshadow"] {
+        whole[section] = json!({ "entries": {} });
+    }
+    whole["sshd"] = json!({ "entries": { "usepam": ["yes"] } });
     for (section, key, value) in entries {
         let section = &mut whole[*section];
         if !section.is_object() {
@@ -193,11 +198,86 @@ fn a_rule_covers_no_more_than_it_says() {
         &[r#"DEFECT gshadow alice members: [] | ["eve"]"#],
     );
 
+    let no_pam = |word: &str| {
+        [
+            ("shadow", "alice", unusable(word)),
+            ("sshd", "usepam", json!(["no"])),
+        ]
+    };
+    check(
+        (Derive, &no_pam("!*")),
+        (Etc, &no_pam("*")),
+        &["DEFECT shadow alice password.unusable: !* | *"],
+    );
+    let mut ageing = unusable("*");
+    ageing["maximum"] = json!(99999);
+    check(
+        (Derive, &one("shadow", "alice", unusable("*"))),
+        (Etc, &one("shadow", "alice", ageing.clone())),
+        &["password-ageing-defaults: shadow alice maximum: - | 99999"],
+    );
+    check(
+        (Derive, &one("shadow", "bob", unusable("*"))),
+        (Etc, &one("shadow", "bob", ageing)),
+        &["DEFECT shadow bob maximum: - | 99999"],
+    );
+    check(
+        (Derive, &one("shadow", "alice", day(20000))),
+        (Etc, &one("shadow", "alice", day(20009))),
+        &["DEFECT shadow alice last_change.day: 20000 | 20009"],
+    );
+    let sysctl = |key, value: &str| one("sysctls", key, json!({ "value": value }));
+    check(
+        (Derive, &sysctl("fs.quota.syncs", "8")),
+        (Ignition, &sysctl("fs.quota.syncs", "16")),
+        &["work-of-ignition: sysctls fs.quota.syncs value: 8 | 16"],
+    );
+    check(
+        (Derive, &sysctl("fs.quota.syncs", "8")),
+        (Etc, &sysctl("fs.quota.syncs", "16")),
+        &["DEFECT sysctls fs.quota.syncs value: 8 | 16"],
+    );
+    check(
+        (Derive, &sysctl("vm.min_free_kbytes", "1000")),
+        (Etc, &sysctl("vm.min_free_kbytes", "1005")),
+        &["share-of-memory: sysctls vm.min_free_kbytes value: 1000 | 1005"],
+    );
+    check(
+        (Derive, &sysctl("vm.min_free_kbytes", "1000")),
+        (Etc, &sysctl("vm.min_free_kbytes", "1050")),
+        &["DEFECT sysctls vm.min_free_kbytes value: 1000 | 1050"],
+    );
+    let skel = "/etc/skel/.ssh/authorized_keys";
+    check(
+        (Derive, &one("paths", skel, file("sha256:a"))),
+        (Ignition, &[("paths", "", Value::Null)]),
+        &[&row("DEFECT paths ", format!("{skel}: {text} | -"))],
+    );
+
+    let boot = |digit: char, serial: u32| {
+        format!(
+            "/ostree/boot.1/default/{}/{serial}",
+            digit.to_string().repeat(64)
+        )
+    };
     let argument = |key, value: &str| one("kernel_arguments", key, json!([value]));
     check(
-        (Derive, &argument("ostree", "/a")),
-        (Etc, &argument("ostree", "/b")),
-        &[r#"deployment-identity: kernel_arguments ostree value: ["/a"] | ["/b"]"#],
+        (Derive, &argument("ostree", &boot('a', 0))),
+        (Etc, &argument("ostree", &boot('b', 0))),
+        &[&format!(
+            "deployment-identity: kernel_arguments ostree value: [\"{}\"] | [\"{}\"]",
+            boot('a', 0),
+            boot('b', 0)
+        )],
+    );
+    check(
+        (Derive, &argument("ostree", &boot('a', 0))),
+        (Etc, &argument("ostree", &boot('a', 1))),
+        &[&format!(
+            "DEFECT kernel_arguments ostree value: [\"{}\"] | [\"{}\"]",
+            boot('a', 0),
+            boot('a', 1)
+        )],
     );
     let nothing = [("kernel_arguments", "", Value::Null)];
     check(
@@ -364,6 +444,77 @@ fn a_unit_that_fails_only_when_customized_is_a_defect_on_both_sides_alone() {
 }
 
 #[test]
+fn what_was_booted_must_have_been_looked_at() {
+    let mut whole: Value = serde_json::from_slice(&Snapshot::empty().to_json()).expect("JSON");
+    for section in pleach_booted_state::SectionName::ALL {
+        whole[section.as_str()] = json!({ "entries": {} });
+    }
+    whole["paths"]["entries"]["/etc/named"] = file("sha256:a");
+    let read =
+        |whole: &Value| Snapshot::from_json(whole.to_string().as_bytes()).expect("a snapshot");
+    let sound = read(&whole);
+    let judged = |snapshot: &Snapshot| {
+        let named_paths = ["/etc/named".to_owned()].into();
+        let facts = Facts {
+            booted: true,
+            named_paths,
+            ..Facts::default()
+        };
+        let side = |route| Capture { route, snapshot };
+        let (rules, control) = (rules::all(), Control::default());
+        let verdict = judge(side(Derive), side(Etc), &sound, &facts, &rules, &control);
+        verdict
+            .defects
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    assert!(judged(&sound).is_empty(), "{:?}", judged(&sound));
+
+    let mut blind = whole.clone();
+    blind["sshd"] = json!({ "unavailable": { "why": "no sshd" } });
+    let text = "section sshd cannot be compared: unavailable: no sshd";
+    assert_eq!(
+        judged(&read(&blind)),
+        [format!("derive: {text}"), format!("etc: {text}")]
+    );
+
+    let mut lacking = whole.clone();
+    lacking["paths"]["entries"] = json!({});
+    let text = "/etc/named is not there, but the document names it";
+    assert_eq!(
+        judged(&read(&lacking)),
+        [format!("derive: {text}"), format!("etc: {text}")]
+    );
+
+    let mut empty = whole;
+    empty["paths"]["entries"]["/etc/named"] =
+        json!({ "type": "file", "mode": "0644", "uid": 0, "gid": 0, "size": 1 });
+    let text = "the content of /etc/named was not captured, so it cannot be compared";
+    assert_eq!(
+        judged(&read(&empty)),
+        [format!("derive: {text}"), format!("etc: {text}")]
+    );
+}
+
+#[test]
+fn nothing_compared_is_not_equal() {
+    let report = Report {
+        format_version: pleach_parity::FORMAT_VERSION,
+        subject: Default::default(),
+        control: None,
+        verdicts: Vec::new(),
+        not_compared: Default::default(),
+    };
+    assert!(!report.is_equal());
+    assert!(
+        report
+            .to_string()
+            .contains("parity: unknown, nothing was compared")
+    );
+}
+
+#[test]
 fn config_diff_must_have_its_shape() {
     let changed = |paths: &[&str]| -> Snapshot {
         let entries: Vec<_> = paths
@@ -443,7 +594,7 @@ fn the_report_says_it_all() {
     A/A control: the base image booted twice, 0 differences explained
 
     derive and etc
-      equal     0 entries in 1 sections
+      equal     1 entries in 6 sections
       expected  1 differences by 1 rules
            1  account-file-bytes (tool): the order and spelling of entries; the entries themselves are compared one by one, in users, groups, gshadow and shadow
       defects   1

@@ -20,9 +20,6 @@ const MACHINE: &str = "11111111-2222-4333-8444-555555555555";
 /// The longest that one machine waits for others.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// A first boot may reboot once for its kernel arguments; one that never stops doing so is broken.
-const MAX_REBOOTS: u32 = 3;
-
 /// The largest kernel or initramfs that is read from a disk, in bytes.
 const MAX_BOOT_FILE: u64 = 512 << 20;
 
@@ -66,6 +63,8 @@ pub(crate) struct FirstBoot {
     pub(crate) kernel_arguments: Vec<String>,
     /// Files for the firmware configuration device.
     pub(crate) fw_cfg: Vec<(String, Vec<u8>)>,
+    /// How often it may reboot before it comes up: Ignition does once, for kernel arguments.
+    pub(crate) reboots: usize,
 }
 
 impl FirstBoot {
@@ -75,6 +74,7 @@ impl FirstBoot {
             .push(("opt/com.coreos/config".to_owned(), document));
         let arguments = ["ignition.firstboot=1", "ignition.platform.id=qemu"];
         self.kernel_arguments.extend(arguments.map(str::to_owned));
+        self.reboots = 1;
     }
 }
 
@@ -90,8 +90,8 @@ pub(crate) struct Booted {
 }
 
 impl Machines {
-    /// Finds out what runs here. `scratch` gets the probe's files and the permits.
-    pub(crate) fn find(scratch: &Path, options: &BootOptions) -> Result<Self> {
+    /// Finds out what runs here, before anything is written elsewhere.
+    pub(crate) fn find(options: &BootOptions) -> Result<Self> {
         let agent = agent(options.agent.as_deref())?;
         let probe = ProbeOptions {
             wanted: match options.accel {
@@ -101,11 +101,14 @@ impl Machines {
             },
             ..ProbeOptions::default()
         };
-        let host = pleach_vm::probe(&make(&scratch.join("probe"))?, &probe)?;
+        let pool = pool()?;
+        let scratch = format!("probe-{}", std::process::id());
+        pool.create_dir(&scratch)?;
+        let host = pleach_vm::probe(&pool.open_dir(&scratch)?, &probe);
+        pool.remove_dir_all(&scratch)?;
+        let host = host?;
         let proc = open_dir(Path::new("/proc"))?;
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        // The same directory for all who share the machine, whatever they test.
-        let pool = make(&std::env::temp_dir().join("pleach-vm-permits"))?;
         let memory = memory_mib(&proc)? / 4 * 3;
         let permits = Permits::new(
             pool,
@@ -126,7 +129,7 @@ impl Machines {
     pub(crate) fn capture(&self, image: &Path, first: &FirstBoot, run: &Path) -> Result<Booted> {
         let mut image = image.to_owned();
         let mut account = String::new();
-        for number in 0..=MAX_REBOOTS {
+        for number in 0..=first.reboots {
             let run = run.join(format!("boot-{}", number + 1));
             let report = self.boot(&image, first, &run)?;
             account.push_str(&format!("{}\n", report.attempt));
@@ -152,7 +155,9 @@ impl Machines {
             }
         }
         bail!(
-            "it rebooted {MAX_REBOOTS} times and never came to an end; see {}",
+            "it rebooted {} times, {} would be right; see {}",
+            first.reboots + 1,
+            first.reboots,
             run.display()
         )
     }
@@ -206,6 +211,32 @@ impl Machines {
             &options,
         )?)
     }
+}
+
+/// The folder whose locks share the machine among all who boot something: the user's own.
+fn pool() -> Result<Dir> {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+    let user = rustix::process::geteuid().as_raw();
+    let path = match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
+        Some(dir) => PathBuf::from(dir).join("pleach-vm"),
+        None => std::env::temp_dir().join(format!("pleach-vm-{user}")),
+    };
+    let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
+    match made {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(error).with_context(|| format!("creating {}", path.display()));
+        }
+        _ => {}
+    }
+    // In a folder that everybody writes to, somebody else may have been first.
+    let found = std::fs::symlink_metadata(&path)?;
+    if !found.is_dir() || found.uid() != user {
+        bail!(
+            "{} is not a folder of this user's; remove it",
+            path.display()
+        );
+    }
+    open_dir(&path)
 }
 
 /// Says what failed, where it was kept, and how the console and the journal ended.

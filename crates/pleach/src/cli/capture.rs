@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::boot::{BootOptions, FirstBoot, Machines};
 use super::exit::End;
-use super::image::make;
+use super::image::{make_private, write};
 use super::output;
 
 /// Boot a disk image and capture the state that it comes up with.
@@ -36,8 +36,8 @@ impl Capture {
         if self.output.exists() {
             bail!("{} is there already", self.output.display());
         }
-        make(&self.output)?;
-        let machines = Machines::find(&self.output, &self.booting)?;
+        let machines = Machines::find(&self.booting)?;
+        make_private(&self.output)?;
         output::step(&machines.host.to_string());
         let mut first = FirstBoot {
             kernel_arguments: self.karg.clone(),
@@ -50,7 +50,7 @@ impl Capture {
         }
         let booted = machines.capture(&self.disk, &first, &self.output)?;
         let snapshot = self.output.join("snapshot.json");
-        std::fs::write(&snapshot, booted.snapshot.to_json())?;
+        write(&snapshot, &booted.snapshot.to_json())?;
         output::step(booted.account.trim());
         output::print(&format!("{}\n", snapshot.display()))?;
         Ok(End::Fine)

@@ -1,14 +1,14 @@
 //! `pleach deploy`: an image onto a disk.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
 use super::compose::Composed;
 use super::exit::End;
 use super::fetch::Source;
-use super::image::{self, make, split};
+use super::image::{self, OpenImage, make, make_private};
 use super::output;
 
 /// Install images as ostree deployments.
@@ -48,27 +48,34 @@ impl Deploy {
 
 impl Install {
     fn run(&self) -> Result<()> {
+        image::require_root("deploy install")?;
         let image = image::open(&self.image, &self.source)?;
-        let (folder, name) = split(&self.disk)?;
-        drop(folder);
-        let mut work = name.clone().into_os_string();
-        work.push(".work");
-        let work = self.disk.with_file_name(work);
+        let mut work = self.disk.clone().into_os_string();
+        work.push(format!(".work-{}", std::process::id()));
+        let work = PathBuf::from(work);
+        if work.exists() {
+            bail!("{} is in the way", work.display());
+        }
+        let written = self.write(&image, &work);
         image::remove(&work)?;
-        let merged = image.merge(&make(&work.join("spool"))?)?;
-        let tree = make(&work.join("tree"))?;
-        output::step("unpacking");
-        merged.materialize(&tree)?;
-        output::step("deploying");
-        let composed = Composed::new(&tree, &image, &self.karg, None, &work.join("sysroot"))?;
-        output::step("writing the disk");
-        composed.write_disk(&self.disk)?;
-        image::remove(&work)?;
+        written?;
         output::print(&format!(
             "{}@{}\n  on {}\n",
             image.reference(),
             image.digest(),
             self.disk.display()
         ))
+    }
+
+    fn write(&self, image: &OpenImage, work: &Path) -> Result<()> {
+        make_private(work)?;
+        let merged = image.merge(&make(&work.join("spool"))?)?;
+        let tree = make(&work.join("tree"))?;
+        output::step("unpacking");
+        merged.materialize(&tree, true)?;
+        output::step("deploying");
+        let composed = Composed::new(&tree, image, &self.karg, None, &work.join("sysroot"))?;
+        output::step("writing the disk");
+        composed.write_disk(&self.disk)
     }
 }

@@ -160,13 +160,13 @@ impl Merged {
         &self.0.tree
     }
 
-    /// Writes it into an empty directory.
-    pub(crate) fn materialize(&self, target: &Dir) -> Result<()> {
-        let root = rustix::process::geteuid().is_root();
+    /// Writes it into an empty directory; without `owners` all is the caller's, and device nodes
+    /// are left out.
+    pub(crate) fn materialize(&self, target: &Dir, owners: bool) -> Result<()> {
         let options = MaterializeOptions {
-            owner: root,
-            devices: root,
-            ..Default::default()
+            owner: owners,
+            devices: owners,
+            ..MaterializeOptions::default()
         };
         materialize(self.tree(), target, &mut contents(), &options)?;
         Ok(())
@@ -203,6 +203,36 @@ fn seconds(text: &str) -> Option<u64> {
 pub(crate) fn open_dir(path: &Path) -> Result<Dir> {
     Dir::open_ambient_dir(path, ambient_authority())
         .with_context(|| format!("opening {}", path.display()))
+}
+
+/// Writes a file whole, or says which one it could not.
+#[cfg(feature = "deploy")]
+pub(crate) fn write(path: &Path, contents: &[u8]) -> Result<()> {
+    let mut part = path.to_owned().into_os_string();
+    part.push(".part");
+    std::fs::write(&part, contents)
+        .and_then(|()| std::fs::rename(&part, path))
+        .with_context(|| format!("writing {}", path.display()))
+}
+
+/// Makes a directory that nobody else looks into: documents and disks hold password hashes.
+#[cfg(feature = "deploy")]
+pub(crate) fn make_private(path: &Path) -> Result<Dir> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut builder = std::fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("creating {}", path.display()))?;
+    open_dir(path)
+}
+
+/// Owners and devices of an image are root's to set.
+pub(crate) fn require_root(what: &str) -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    bail!(
+        "{what} sets owners, so it must run as root, or in a user namespace: unshare --user --map-auto --map-root-user"
+    )
 }
 
 /// Makes a directory with its parents and opens it.

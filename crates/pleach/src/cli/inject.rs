@@ -41,6 +41,9 @@ struct Etc {
     /// Print the plan and write nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Write although kernel arguments cannot be: they belong to the boot entry, which is not here.
+    #[arg(long)]
+    allow_remainder: bool,
 }
 
 impl Inject {
@@ -83,6 +86,12 @@ impl Etc {
         let plan =
             pleach_inject::plan(&customization, &tree, &read, u32::try_from(today / 86_400)?)?;
         output::print(&describe(&plan))?;
+        let arguments = plan.kernel_arguments.len() + plan.removed_kernel_arguments.len();
+        if arguments > 0 && !self.dry_run && !self.allow_remainder {
+            anyhow::bail!(
+                "{arguments} kernel arguments belong to the boot entry, which is not in the deployment; nothing was written. Set them there and say --allow-remainder"
+            );
+        }
         if !self.dry_run {
             pleach_inject::apply(&plan, &etc, &var)?;
         }

@@ -16,6 +16,9 @@ pub(crate) struct Unpack {
     image: String,
     /// Must be missing or empty.
     directory: PathBuf,
+    /// Leave owners and devices out: everything is the caller's.
+    #[arg(long)]
+    no_owners: bool,
     #[command(flatten)]
     source: Source,
 }
@@ -27,9 +30,25 @@ impl Unpack {
         if std::fs::read_dir(&self.directory)?.next().is_some() {
             bail!("{shown} is not empty");
         }
-        let target = Dir::open_ambient_dir(&self.directory, cap_std::ambient_authority())?;
+        if !self.no_owners {
+            image::require_root("unpack (without --no-owners)")?;
+        }
         let image = image::open(&self.image, &self.source)?;
-        image.merge(&target)?.materialize(&target)?;
+        // Beside it, and there in one step: half a tree must not look like a whole one.
+        let mut part = self.directory.clone().into_os_string();
+        part.push(format!(".part-{}", std::process::id()));
+        let part = std::path::PathBuf::from(part);
+        std::fs::create_dir(&part).with_context(|| format!("creating {}", part.display()))?;
+        let written = Dir::open_ambient_dir(&part, cap_std::ambient_authority())
+            .map_err(anyhow::Error::from)
+            .and_then(|target| image.merge(&target)?.materialize(&target, !self.no_owners))
+            .and_then(|()| {
+                std::fs::rename(&part, &self.directory).with_context(|| format!("creating {shown}"))
+            });
+        if written.is_err() {
+            let _ = std::fs::remove_dir_all(&part);
+        }
+        written?;
         Ok(End::Fine)
     }
 }

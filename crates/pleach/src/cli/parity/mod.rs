@@ -13,6 +13,7 @@ use super::boot::BootOptions;
 use super::config::Document;
 use super::exit::End;
 use super::fetch::Source;
+use super::image;
 use super::output::{self, Format};
 
 /// Bring one customization onto a base image by several routes and compare what comes of it.
@@ -52,6 +53,14 @@ impl Parity {
         if routes.len() < 2 {
             bail!("--routes needs at least two of derive, etc and ignition");
         }
+        let composed = routes
+            .iter()
+            .filter(|route| **route != Route::Ignition)
+            .count();
+        if !self.boot && composed < 2 {
+            bail!("without --boot only derive and etc can be compared; add --boot");
+        }
+        image::require_root("parity")?;
         let work = Work::prepare(
             &self.base,
             &self.document,
@@ -72,8 +81,14 @@ impl Parity {
             verdicts,
             not_compared,
         };
-        std::fs::write(self.output.join("report.json"), report.to_json())?;
-        std::fs::write(self.output.join("report.txt"), report.to_string())?;
+        image::write(
+            &self.output.join("report.json"),
+            report.to_json().as_bytes(),
+        )?;
+        image::write(
+            &self.output.join("report.txt"),
+            report.to_string().as_bytes(),
+        )?;
         match self.format {
             Format::Human => output::print(&report.to_string())?,
             Format::Json => output::print(&report.to_json())?,

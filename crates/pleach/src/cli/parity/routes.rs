@@ -1,15 +1,15 @@
 //! Each route, from the document to a snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use pleach_booted_state::Snapshot;
+use pleach_booted_state::model::{PathEntry, PathType};
 use pleach_customization::Customization;
 use pleach_derive::Derivation;
-use pleach_fs_tree::escape;
+use pleach_fs_tree::{TreePath, escape};
 use pleach_inject::EtcPlan;
 use pleach_layer_merge::ContentRef;
 use pleach_parity::{Capture, Control, Facts, Route, Rule, Verdict, judge, rules};
@@ -26,7 +26,7 @@ pub(super) struct Work {
     customization: Customization,
     base: OpenImage,
     merged: Merged,
-    derivation: Derivation<ContentRef>,
+    derivation: Option<Derivation<ContentRef>>,
     etc: Option<EtcPlan>,
     routes: Vec<Route>,
     output: PathBuf,
@@ -65,11 +65,17 @@ impl Work {
         routes: &[Route],
     ) -> Result<Self> {
         let customization = document.read()?;
+        check_output(output)?;
+        if routes.contains(&Route::Ignition) {
+            pleach_customization::carried(&customization, pleach_customization::Route::Ignition)?;
+        }
         let base = image::open(base, source)?;
-        replace(output)?;
         output::step(&format!("merging {}", base.reference()));
-        let merged = base.merge(&make(&output.join("spool"))?)?;
-        let derivation = derive::plan(&customization, &merged, &base)?;
+        let merged = base.merge(&image::open_dir(&std::env::temp_dir())?)?;
+        let derivation = match routes.contains(&Route::Derive) {
+            true => Some(derive::plan(&customization, &merged, &base)?),
+            false => None,
+        };
         let etc = match routes.contains(&Route::Etc) {
             true => Some(pleach_inject::plan(
                 &customization,
@@ -79,9 +85,6 @@ impl Work {
             )?),
             false => None,
         };
-        if routes.contains(&Route::Ignition) {
-            pleach_customization::carried(&customization, pleach_customization::Route::Ignition)?;
-        }
         let subject = [
             ("base", format!("{}@{}", base.reference(), base.digest())),
             (
@@ -105,6 +108,7 @@ impl Work {
 
     /// Compares the deployments as they are composed.
     pub(super) fn composed(self) -> Result<Findings> {
+        replace(&self.output)?;
         let mut views = BTreeMap::new();
         let mut not_compared = BTreeMap::new();
         for &route in &self.routes {
@@ -131,7 +135,8 @@ impl Work {
 
     /// Boots everything, side by side as far as the machine allows, and compares what came up.
     pub(super) fn booted(mut self, options: &BootOptions) -> Result<Findings> {
-        let machines = Machines::find(&self.output, options)?;
+        let machines = Machines::find(options)?;
+        replace(&self.output)?;
         output::step(&machines.host.to_string());
         self.subject
             .insert("machine".to_owned(), machines.host.to_string());
@@ -175,8 +180,15 @@ impl Work {
         });
         let mut captures = BTreeMap::new();
         let (mut flaky, mut added) = (Vec::new(), BTreeSet::new());
-        for result in booted {
-            let (name, route, mut booted) = result?;
+        let failed: Vec<_> = booted
+            .iter()
+            .filter_map(|boot| boot.as_ref().err())
+            .collect();
+        if !failed.is_empty() {
+            let all: Vec<_> = failed.iter().map(|error| format!("{error:#}")).collect();
+            bail!("{}", all.join("\n"));
+        }
+        for (name, route, mut booted) in booted.into_iter().flatten() {
             let disk = if route == Route::Ignition {
                 Route::Base
             } else {
@@ -185,19 +197,20 @@ impl Work {
             // The host hashes /usr, which is read-only in the guest, many times faster.
             let composed = composed.get(&disk).context("composed above")?;
             booted.snapshot.take_usr_digests(&composed.static_view()?);
+            every_file_has_a_digest(&booted.snapshot).with_context(|| format!("/usr of {name}"))?;
             let folder = self.output.join("boots").join(name);
-            std::fs::write(folder.join("snapshot.json"), booted.snapshot.to_json())?;
+            image::write(&folder.join("snapshot.json"), &booted.snapshot.to_json())?;
             added.insert(booted.added);
             if booted.flaky {
                 flaky.push(name);
             }
             captures.insert(name.to_owned(), booted.snapshot);
         }
-        // Equal on all sides, or the comparison would be of machines.
-        self.subject.insert(
-            "added".to_owned(),
-            added.into_iter().collect::<Vec<_>>().join(" AGAINST "),
-        );
+        if added.len() > 1 {
+            bail!("the machines were not given the same kernel arguments: {added:?}");
+        }
+        self.subject
+            .insert("added".to_owned(), added.into_iter().collect());
         if !flaky.is_empty() {
             self.subject.insert("flaky".to_owned(), flaky.join(", "));
         }
@@ -255,20 +268,20 @@ impl Work {
         let folder = self.output.join(route.as_str());
         let sysroot = folder.join("sysroot");
         let tree = make(&folder.join("tree"))?;
-        if route == Route::Derive {
+        if let (Route::Derive, Some(derivation)) = (route, &self.derivation) {
             let derived = derive::write(
                 &self.base,
                 &self.merged,
-                &self.derivation,
+                derivation,
                 &folder.join("image"),
                 None,
             )?;
             // From the image that anybody could pull, not from what we think it holds.
             let merged = derived.merge(&make(&folder.join("spool"))?)?;
-            merged.materialize(&tree)?;
+            merged.materialize(&tree, true)?;
             return Composed::new(&tree, &derived, &[], None, &sysroot);
         }
-        self.merged.materialize(&tree)?;
+        self.merged.materialize(&tree, true)?;
         let inject = if route == Route::Etc {
             self.etc.as_ref()
         } else {
@@ -279,15 +292,24 @@ impl Work {
 
     fn facts(&self, booted: bool) -> Facts {
         let below = |top: &str, path: &str| path.starts_with(top).then(|| path.to_owned());
-        let provenance = || {
-            self.derivation
+        let put: Vec<String> = match (&self.derivation, &self.etc) {
+            (Some(derivation), _) => derivation
                 .provenance
                 .iter()
                 .map(|(path, _)| path.to_string())
+                .collect(),
+            (None, Some(plan)) => {
+                let files = plan.accounts.iter().map(|file| file.path.to_owned());
+                plan.changes
+                    .iter()
+                    .map(|change| escape(&change.path))
+                    .chain(files)
+                    .collect()
+            }
+            (None, None) => Vec::new(),
         };
-        let mut declarations: BTreeSet<_> = provenance()
-            .filter_map(|path| below("/usr/", &path))
-            .collect();
+        let mut declarations: BTreeSet<_> =
+            put.iter().filter_map(|path| below("/usr/", path)).collect();
         for path in declarations.clone() {
             let mut parent = Path::new(&path);
             while let Some(next) = parent.parent().filter(|p| *p != Path::new("/usr")) {
@@ -297,9 +319,8 @@ impl Work {
         }
         let declared = self
             .derivation
-            .declared
             .iter()
-            .map(|(path, _)| escape(path));
+            .flat_map(|derivation| &derivation.declared);
         let users = self
             .customization
             .users
@@ -310,24 +331,61 @@ impl Work {
             .groups
             .iter()
             .map(|group| group.name.clone());
+        let groups = groups.chain(users.clone()).collect();
         Facts {
-            users: self
-                .customization
-                .users
-                .iter()
-                .map(|user| user.name.clone())
-                .collect(),
-            groups: users.chain(groups).collect(),
+            users: users.collect(),
+            groups,
             declarations,
-            declared: if booted {
-                BTreeSet::new()
-            } else {
-                declared.collect()
+            booted,
+            named_paths: self.named_paths(),
+            declared: match booted {
+                true => BTreeSet::new(),
+                false => declared.map(|(path, _)| escape(path)).collect(),
             },
-            etc_paths: provenance()
-                .filter_map(|path| below("/etc/", &path))
-                .collect(),
+            etc_paths: put.iter().filter_map(|path| below("/etc/", path)).collect(),
         }
+    }
+
+    /// From the document alone: what the routes' common code makes of it is what is to be judged.
+    fn named_paths(&self) -> BTreeSet<String> {
+        let c = &self.customization;
+        let units = c.units.iter().flat_map(|unit| {
+            let top = "/etc/systemd/system";
+            let own = unit.unit_file().is_some() || unit.mask == Some(true);
+            let own = own.then(|| format!("{top}/{}", unit.name));
+            let dropins = unit
+                .dropins
+                .iter()
+                .filter(|dropin| dropin.contents.is_some());
+            own.into_iter()
+                .chain(dropins.map(move |dropin| format!("{top}/{}.d/{}", unit.name, dropin.name)))
+        });
+        let files = c.files.iter().map(|file| file.path.clone());
+        let directories = c.directories.iter().map(|directory| directory.path.clone());
+        let links = c.links.iter().map(|link| link.path.clone());
+        let tree = self.merged.tree();
+        files
+            .chain(directories)
+            .chain(links)
+            .chain(units)
+            .filter_map(|path| {
+                Some(
+                    tree.resolve(&TreePath::new(path).ok()?, false)
+                        .ok()?
+                        .to_string(),
+                )
+            })
+            .collect()
+    }
+}
+
+/// A file of /usr that the host did not recognize was compared by nobody.
+fn every_file_has_a_digest(snapshot: &Snapshot) -> Result<()> {
+    let usr = snapshot.usr.entries().context("was not captured")?;
+    let file = |entry: &PathEntry| entry.path_type == PathType::File && entry.digest.is_none();
+    match usr.iter().find(|(_, entry)| file(entry)) {
+        Some((path, _)) => bail!("{path} is not in the guest what it is in the deployment"),
+        None => Ok(()),
     }
 }
 
@@ -356,27 +414,28 @@ fn verdicts(
     out
 }
 
-/// An output folder of an earlier run is replaced; anything else is left alone.
-fn replace(output: &Path) -> Result<()> {
-    const MARK: &str = ".pleach-parity";
-    if output.exists() {
-        let empty = std::fs::read_dir(output)?.next().is_none();
-        if !empty && !output.join(MARK).exists() {
-            bail!(
-                "{} is there and was not made by pleach parity; name another --output",
-                output.display()
-            );
-        }
-        image::remove(output)?;
+/// In an output folder of ours.
+const MARK: &str = ".pleach-parity";
+
+/// An output folder of an earlier run may be replaced; anything else is left alone.
+fn check_output(output: &Path) -> Result<()> {
+    let foreign = output.exists()
+        && std::fs::read_dir(output)?.next().is_some()
+        && !output.join(MARK).exists();
+    if foreign {
+        bail!(
+            "{} is there and was not made by pleach parity; name another --output",
+            output.display()
+        );
     }
-    // Documents and disks hold password hashes: nobody else looks in.
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(output)
-        .with_context(|| format!("creating {}", output.display()))?;
-    std::fs::write(output.join(MARK), "")?;
     Ok(())
+}
+
+fn replace(output: &Path) -> Result<()> {
+    check_output(output)?;
+    image::remove(output)?;
+    image::make_private(output)?;
+    image::write(&output.join(MARK), b"")
 }
 
 fn today() -> Result<u32> {
