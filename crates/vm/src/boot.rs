@@ -1,5 +1,6 @@
 //! What to boot: descriptions, with no effect and no handle in them but [`Media`].
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -8,7 +9,9 @@ use cap_std::fs::Dir;
 use crate::Error;
 
 /// One boot of one machine, apart from the files it boots from ([`Media`]).
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows sizes in place of contents, here and in its parts.
+#[derive(Clone)]
 pub struct Boot {
     /// Kernel command line, as the boot entry has it. What the watchdog and the profile need is added
     /// behind it where it is missing.
@@ -23,12 +26,56 @@ pub struct Boot {
     pub disk: DiskMode,
     /// Files offered through the firmware configuration device, by name (`opt/com.coreos/config`).
     pub fw_cfg: Vec<(String, Vec<u8>)>,
-    /// systemd credentials, passed in SMBIOS strings of type 11.
+    /// systemd credentials, passed in SMBIOS strings of type 11; not for secrets.
     pub credentials: Vec<Credential>,
     /// What to run once the guest is up.
     pub payload: Payload,
     /// How the guest goes down when the payload is done.
     pub shutdown: Shutdown,
+}
+
+impl fmt::Debug for Boot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            command_line,
+            memory_mib,
+            smp,
+            uuid,
+            disk,
+            fw_cfg,
+            credentials,
+            payload,
+            shutdown,
+        } = self;
+        f.debug_struct("Boot")
+            .field("command_line", command_line)
+            .field("memory_mib", memory_mib)
+            .field("smp", smp)
+            .field("uuid", uuid)
+            .field("disk", disk)
+            .field("fw_cfg", &sizes(fw_cfg))
+            .field("credentials", credentials)
+            .field("payload", payload)
+            .field("shutdown", shutdown)
+            .finish()
+    }
+}
+
+/// Stands for bytes that may be secret where something is formatted.
+pub(crate) fn size(bytes: &[u8]) -> impl fmt::Debug + use<> {
+    struct Size(usize);
+    impl fmt::Debug for Size {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "({} bytes)", self.0)
+        }
+    }
+    Size(bytes.len())
+}
+
+/// The same for bytes with names.
+pub(crate) fn sizes(files: &[(String, Vec<u8>)]) -> impl fmt::Debug {
+    let sizes = files.iter().map(|(name, bytes)| (name, size(bytes)));
+    sizes.collect::<Vec<_>>()
 }
 
 impl Boot {
@@ -112,7 +159,7 @@ pub struct Payload {
 }
 
 /// One file of a [`Payload`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PayloadFile {
     /// Relative name, without `..`.
     pub name: String,
@@ -120,6 +167,17 @@ pub struct PayloadFile {
     pub bytes: Vec<u8>,
     /// Permission bits.
     pub mode: u32,
+}
+
+impl fmt::Debug for PayloadFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, bytes, mode } = self;
+        f.debug_struct("PayloadFile")
+            .field("name", name)
+            .field("bytes", &size(bytes))
+            .field("mode", mode)
+            .finish()
+    }
 }
 
 impl Payload {
@@ -144,12 +202,26 @@ impl Payload {
 }
 
 /// A systemd credential: a name and bytes, see systemd.system-credentials(7).
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Not for secrets: it is an argument of QEMU, and every user of the host can read the arguments of a
+/// process (proc_pid_cmdline(5)). A secret goes into a file of [`Boot::fw_cfg`], which QEMU reads from the
+/// run directory; a credential can come that way too, by the name `opt/io.systemd.credentials/NAME`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     /// Its name: a file name of printable ASCII.
     pub name: String,
     /// Its value.
     pub value: Vec<u8>,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, value } = self;
+        f.debug_struct("Credential")
+            .field("name", name)
+            .field("value", &size(value))
+            .finish()
+    }
 }
 
 impl Credential {

@@ -11,6 +11,7 @@ mod media;
 mod outcome;
 mod permits;
 mod plan;
+mod private;
 mod probe;
 mod progress;
 mod run;

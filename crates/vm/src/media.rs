@@ -2,12 +2,13 @@
 
 use std::io::{self, Read};
 
-use cap_std::fs::{Dir, File, OpenOptions};
+use cap_std::fs::{Dir, File};
 use rustix::fs::{Mode, OFlags, ResolveFlags, SeekFrom};
 
 use crate::Error;
 use crate::boot::Input;
 use crate::error::io_error;
+use crate::private;
 
 /// Opens an input without following a symbolic link anywhere on its path.
 fn open(input: &Input<'_>) -> Result<File, Error> {
@@ -62,7 +63,7 @@ pub(crate) fn copy(input: &Input<'_>, to: &Dir, name: &str) -> Result<(), Error>
 }
 
 fn copy_file(from: &File, to: &Dir, name: &str) -> io::Result<()> {
-    let target = to.open_with(name, OpenOptions::new().write(true).create_new(true))?;
+    let target = private::create(to, name.as_ref(), private::FILE)?;
     if rustix::fs::ioctl_ficlone(&target, from).is_ok() {
         return Ok(());
     }

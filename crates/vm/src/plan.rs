@@ -1,8 +1,10 @@
 //! A boot as the command line of QEMU: pure, and the same for the same input.
 
+use std::fmt;
+
 use crate::Error;
 use crate::agent::{self, PAYLOAD_SERIAL, PROGRESS_PORT, RESULT_PORT};
-use crate::boot::{Boot, Credential, DiskMode};
+use crate::boot::{Boot, Credential, DiskMode, sizes};
 use crate::host::{Host, REQUIRED_ARGUMENTS};
 
 /// Names in the directory of an attempt; QEMU runs there and sees no other.
@@ -30,8 +32,13 @@ const SMBIOS_BYTES: u64 = 60_000;
 /// QEMU's limit for names of the firmware configuration device, without the final zero.
 const FW_CFG_NAME: usize = 55;
 
+/// How the argument of a credential begins; its name, `=` and its value in base64 follow.
+const CREDENTIAL: &str = "type=11,value=io.systemd.credential.binary:";
+
 /// What QEMU is told, and the files that it is told of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Debug` shows sizes in place of the files' contents and the credentials' values.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Plan {
     /// The emulator.
@@ -50,6 +57,41 @@ pub struct Plan {
     pub memory_mib: u32,
     /// How the disk comes there.
     pub disk: DiskMode,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            program,
+            arguments,
+            command_line,
+            added_arguments,
+            files,
+            cpus,
+            memory_mib,
+            disk,
+        } = self;
+        let arguments: Vec<_> = arguments.iter().map(|word| without_value(word)).collect();
+        f.debug_struct("Plan")
+            .field("program", program)
+            .field("arguments", &arguments)
+            .field("command_line", command_line)
+            .field("added_arguments", added_arguments)
+            .field("files", &sizes(files))
+            .field("cpus", cpus)
+            .field("memory_mib", memory_mib)
+            .field("disk", disk)
+            .finish()
+    }
+}
+
+/// An argument, with the size of what may be secret in its place.
+fn without_value(argument: &str) -> String {
+    let credential = argument.strip_prefix(CREDENTIAL);
+    match credential.and_then(|text| text.split_once('=')) {
+        Some((name, value)) => format!("{CREDENTIAL}{name}=({} bytes of base64)", value.len()),
+        None => argument.to_owned(),
+    }
 }
 
 impl Plan {
@@ -162,6 +204,7 @@ impl Plan {
              # Runs this boot again in ./again, on a fresh copy of the disk where the original is still here.\n\
              # QMP speaks on standard output; the console is in again/{console}.\n\
              set -e\n\
+             umask 077\n\
              cd \"$(dirname \"$0\")\"\n\
              rm -rf again\n\
              mkdir again\n\
@@ -254,8 +297,8 @@ fn add_credentials(boot: &Boot, host: &Host, arguments: &mut Arguments) -> Resul
                 name: name.clone(),
             });
         }
-        let value = format!("io.systemd.credential.binary:{name}={}", base64(value));
-        bytes += value.len() as u64 + 1;
+        let argument = format!("{CREDENTIAL}{name}={}", base64(value));
+        bytes += (argument.len() - "type=11,value=".len()) as u64 + 1;
         if bytes > SMBIOS_BYTES {
             return Err(Error::Limit {
                 what: "bytes of credentials in SMBIOS",
@@ -263,7 +306,7 @@ fn add_credentials(boot: &Boot, host: &Host, arguments: &mut Arguments) -> Resul
                 actual: bytes,
             });
         }
-        arguments.add("-smbios", format!("type=11,value={value}"));
+        arguments.add("-smbios", argument);
     }
     Ok(())
 }
@@ -376,6 +419,43 @@ mod tests {
             Plan::new(&sample(), &host(7, Accelerator::Tcg)).unwrap(),
             "deterministic"
         );
+    }
+
+    #[test]
+    fn debug_shows_no_content() {
+        const MARKER: &str = "hunter2 hunter2 hunter2";
+        let mut boot = sample();
+        boot.payload = boot.payload.file("key", MARKER, 0o600);
+        boot.fw_cfg[0].1 = MARKER.into();
+        boot.credentials[0].value = MARKER.into();
+        let plan = Plan::new(&boot, &host(7, Accelerator::Tcg)).unwrap();
+        let check = |text: String, size: &str| {
+            for (form, secret) in [
+                ("text", MARKER.to_owned()),
+                ("base64", base64(MARKER.as_bytes())),
+                ("numbers", format!("{:?}", MARKER.as_bytes())),
+            ] {
+                // Without white space, so that `{:#?}` hides nothing from the test.
+                let flat = |text: &str| text.split_whitespace().collect::<String>();
+                let found = flat(&text).replace(",]", "]").contains(&flat(&secret));
+                assert!(!found, "the secret as {form} is in:\n{text}");
+            }
+            assert!(text.contains(size), "{size} is not in:\n{text}");
+        };
+        for (text, size) in [
+            (format!("{:?}", boot.credentials[0]), "value: (23 bytes)"),
+            (format!("{:?}", boot.payload.files[0]), "bytes: (23 bytes)"),
+            (
+                format!("{boot:?}"),
+                "(\"opt/com.coreos/config\", (23 bytes))",
+            ),
+            (format!("{boot:#?}"), "(23 bytes)"),
+            (format!("{plan:?}"), "(\"fw_cfg-0\", (23 bytes))"),
+            (format!("{plan:?}"), ":site.key=(32 bytes of base64)"),
+            (format!("{plan:#?}"), "(23 bytes)"),
+        ] {
+            check(text, size);
+        }
     }
 
     #[test]

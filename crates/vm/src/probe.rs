@@ -1,5 +1,6 @@
 //! Finds out, by running guest code, what can run guest code here.
 
+use std::io::Write;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use cap_std_ext::cmdext::CapStdExtCommandExt;
 use crate::Error;
 use crate::error::io_error;
 use crate::host::{Accelerator, Host, Kvm, Profile, QemuVersion};
+use crate::private;
 
 const IMAGE: &str = "probe.img";
 const OUTPUT: &str = "probe.out";
@@ -63,7 +65,8 @@ impl Default for ProbeOptions {
 /// runs.
 pub fn probe(dir: &Dir, options: &ProbeOptions) -> Result<Host, Error> {
     let version = version(dir, options)?;
-    dir.write(IMAGE, boot_sector())
+    private::create_or_empty(dir, IMAGE.as_ref())
+        .and_then(|mut file| file.write_all(&boot_sector()))
         .map_err(io_error("write", IMAGE))?;
     let attempt =
         |accelerator| try_accelerator(dir, options, &Profile::choose(version, accelerator));
@@ -135,8 +138,7 @@ fn run(
     options: &ProbeOptions,
     arguments: &[&str],
 ) -> Result<(Option<ExitStatus>, String), Error> {
-    let output = dir
-        .create(OUTPUT)
+    let output = private::create_or_empty(dir, OUTPUT.as_ref())
         .map_err(io_error("create", OUTPUT))?
         .into_std();
     let errors = output.try_clone().map_err(io_error("clone", OUTPUT))?;

@@ -18,6 +18,7 @@ use crate::media;
 use crate::outcome::{Attempt, Diagnostics, Outcome, Report, Timings};
 use crate::permits::Permits;
 use crate::plan::{Plan, name};
+use crate::private;
 use crate::probe::Running;
 use crate::progress::Event;
 use crate::watchdog::{Heard, Trouble, Watchdog};
@@ -51,7 +52,8 @@ impl Default for RunOptions<'_> {
 ///
 /// Each attempt leaves a directory `attempt-N` in `run`, which is never removed or written over: console,
 /// QEMU's command as `qemu.argv` and `repro.sh`, its standard error and QMP events, the disk, the result,
-/// times, and the outcome in words.
+/// times, and the outcome in words. Any of it may hold secrets: files are 0600, `repro.sh` and directories
+/// 0700, whatever the umask is. What is a hard link to the [`Media`] keeps its mode.
 ///
 /// # Errors
 /// When the boot cannot be planned, or a file of it cannot be read or written, or no permit is to be had.
@@ -93,11 +95,8 @@ fn attempt(
     number: u32,
 ) -> Result<Attempt, Error> {
     let directory = format!("attempt-{number}");
-    run.create_dir(&directory)
-        .map_err(io_error("create", &directory))?;
-    let dir = run
-        .open_dir(&directory)
-        .map_err(io_error("open", &directory))?;
+    let dir =
+        private::create_dir(run, Path::new(&directory)).map_err(io_error("create", &directory))?;
     prepare(plan, media, &dir)?;
     let permit = match options.permits {
         Some(permits) => Some(permits.acquire(plan.cpus, plan.memory_mib)?),
@@ -158,7 +157,13 @@ fn prepare(plan: &Plan, media: &Media<'_>, dir: &Dir) -> Result<(), Error> {
         .map(|argument| format!("{argument}\n"))
         .collect();
     write(dir, name::ARGV, argv.as_bytes())?;
-    write(dir, name::REPRO, plan.repro()?.as_bytes())?;
+    let repro = plan.repro()?;
+    write_as(
+        private::PROGRAM,
+        dir,
+        name::REPRO.as_ref(),
+        repro.as_bytes(),
+    )?;
     for (name, bytes) in &plan.files {
         write(dir, name, bytes)?;
     }
@@ -350,32 +355,27 @@ fn record(dir: &Dir, attempt: &Attempt, files: &Files) -> Result<(), Error> {
         "marks": marks,
     });
     write(dir, name::TIMINGS, format!("{timings:#}\n").as_bytes())?;
-    dir.create_dir(name::RESULT_DIR)
+    let result = private::create_dir(dir, Path::new(name::RESULT_DIR))
         .map_err(io_error("create", name::RESULT_DIR))?;
-    let result = dir
-        .open_dir(name::RESULT_DIR)
-        .map_err(io_error("open", name::RESULT_DIR))?;
     for (name, bytes) in files {
         let path = Path::new(std::ffi::OsStr::from_bytes(name));
-        let shown = || path.display().to_string();
         if let Some(parent) = path.parent() {
-            result
-                .create_dir_all(parent)
-                .map_err(io_error("create", shown()))?;
+            private::create_dir_all(&result, parent)
+                .map_err(io_error("create", path.display().to_string()))?;
         }
-        write_path(&result, path, bytes)?;
+        write_as(private::FILE, &result, path, bytes)?;
     }
     Ok(())
 }
 
 fn write(dir: &Dir, name: &str, bytes: &[u8]) -> Result<(), Error> {
-    write_path(dir, Path::new(name), bytes)
+    write_as(private::FILE, dir, name.as_ref(), bytes)
 }
 
 /// Creates a file that is not there yet.
-fn write_path(dir: &Dir, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+fn write_as(mode: u32, dir: &Dir, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let shown = path.display().to_string();
-    dir.open_with(path, OpenOptions::new().write(true).create_new(true))
+    private::create(dir, path, mode)
         .and_then(|mut file| file.write_all(bytes))
         .map_err(io_error("write", shown))
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use cap_std::ambient_authority;
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, MetadataExt};
 use libtest_mimic::{Arguments, Completion, Trial};
 use pleach_vm::{
     Accelerator, Boot, DiskMode, Error, GuestFailure, Host, Infrastructure, Input, Kvm, Media,
@@ -84,6 +84,8 @@ fn on_host(name: &str, test: fn(&Host)) -> Trial {
 }
 
 fn main() -> ExitCode {
+    // The widest: what is private then is so by itself.
+    rustix::process::umask(rustix::fs::Mode::empty());
     let tests = [
         (
             "probe_runs_guest_code_under_tcg",
@@ -103,6 +105,7 @@ fn main() -> ExitCode {
         ),
         ("console_decides", console_decides as fn(&Host)),
         ("artefacts_are_kept", artefacts_are_kept as fn(&Host)),
+        ("artefacts_are_private", artefacts_are_private as fn(&Host)),
         (
             "snapshot_copies_nothing",
             snapshot_copies_nothing as fn(&Host),
@@ -361,6 +364,65 @@ fn artefacts_are_kept(host: &Host) {
         error.to_string().starts_with("create attempt-1: "),
         "{error}"
     );
+}
+
+fn artefacts_are_private(host: &Host) {
+    let options = RunOptions {
+        attempts: 1,
+        ..RunOptions::default()
+    };
+    let bench = Bench::new(&kernel(&say("hello\n", RESET)));
+    bench.boot(host, &options, |boot| {
+        boot.fw_cfg
+            .push(("opt/com.coreos/config".into(), "{}".into()));
+    });
+    let mode = |name: &str| {
+        let meta = bench.run.symlink_metadata(name);
+        meta.unwrap_or_else(|e| panic!("{name}: {e}")).mode() & 0o7777
+    };
+    let modes = |folder: &str| {
+        let entries = bench.run.read_dir(folder).unwrap();
+        let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+        let line = |name: String| format!("{name} {:o}\n", mode(&format!("{folder}/{name}")));
+        let mut lines: Vec<_> = names.map(line).collect();
+        lines.sort();
+        lines.concat()
+    };
+    assert_eq!(mode("attempt-1"), 0o700);
+    // Three are links to files that the bench made.
+    insta::assert_snapshot!(modes("attempt-1"), @"
+    base.img 666
+    console.log 600
+    disk.img 600
+    fw_cfg-0 600
+    initrd 666
+    kernel 666
+    outcome.txt 600
+    payload.img 600
+    progress.log 600
+    qemu.argv 600
+    qemu.stderr 600
+    qmp.log 600
+    repro.sh 700
+    result 700
+    result.frame 600
+    timings.json 600
+    ");
+
+    let script = bench.folder.path().join("run/attempt-1/repro.sh");
+    let output = std::process::Command::new(script).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(mode("attempt-1/again"), 0o700);
+    insta::assert_snapshot!(modes("attempt-1/again"), @"
+    console.log 600
+    disk.img 600
+    fw_cfg-0 600
+    initrd 600
+    kernel 600
+    payload.img 600
+    progress.log 600
+    result.frame 600
+    ");
 }
 
 fn snapshot_copies_nothing(host: &Host) {
