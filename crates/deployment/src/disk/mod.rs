@@ -3,13 +3,13 @@
 mod finish;
 mod read;
 mod tool;
+mod unfinished;
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use cap_std::fs::Dir;
-use cap_std_ext::cap_tempfile::TempFile;
 
 use crate::error::{Error, Result, io};
 use crate::walk::{TreeLimits, walk};
@@ -17,6 +17,7 @@ use crate::xattr;
 
 pub use read::{ImageEntry, boot_entries, read_dir, read_file, replay_journal};
 use tool::Tool;
+use unfinished::Unfinished;
 
 const BLOCK: u64 = 4096;
 const INODE: u64 = 256;
@@ -108,6 +109,9 @@ impl DiskOptions {
 /// Write an image of `sysroot` as the file `out.1` in `out.0`, in place of any that is there; all of it or,
 /// on an error, nothing. Returns the size in bytes; blocks that hold nothing are holes.
 ///
+/// The file is 0600 from its first moment: it holds all of the machine's files, those
+/// that only its root may read among them.
+///
 /// The filesystem starts at the first byte: there is no partition table. Its root is 0755 and root's.
 /// Owners, modes, hard links and extended attributes are kept, and deployments' roots are immutable
 /// (`chattr +i`), as libostree has them on a machine; no privilege is needed but to read the sysroot. A time
@@ -120,16 +124,15 @@ pub fn write_image(sysroot: &Dir, out: (&Dir, &Path), options: &DiskOptions) -> 
         DiskSize::Free(free) => usage.size_with(free, options.journal_bytes),
     };
     let (dir, name) = out;
-    let file = TempFile::new(dir).map_err(io("create", name))?;
-    file.as_file()
-        .set_len(bytes)
-        .map_err(io("set length of", name))?;
+    let image = Unfinished::new(dir).map_err(io("create", name))?;
+    let file = image.file();
+    file.set_len(bytes).map_err(io("set length of", name))?;
     let mkfs =
         Tool::new(&options.mkfs, options.timestamp).args(usage.mkfs_arguments(options, bytes));
-    mkfs.cwd(sysroot)?.run(file.as_file().as_fd(), &[])?;
-    finish::settle(sysroot, file.as_file(), &usage, options)?;
-    file.as_file().sync_all().map_err(io("write", name))?;
-    file.replace(name).map_err(io("create", name))?;
+    mkfs.cwd(sysroot)?.run(file.as_fd(), &[])?;
+    finish::settle(sysroot, file, &usage, options)?;
+    file.sync_all().map_err(io("write", name))?;
+    image.finish(name).map_err(io("create", name))?;
     Ok(bytes)
 }
 

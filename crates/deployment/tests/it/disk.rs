@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -70,7 +71,9 @@ fn a_sysroot_goes_into_an_image_and_comes_back() {
         field("Free blocks:").parse::<u64>().unwrap() * 4096 >= 64 << 20,
         "{header}"
     );
-    assert!(fs::metadata(&path).unwrap().len() < 120 << 20, "{header}");
+    let metadata = fs::metadata(&path).unwrap();
+    assert!(metadata.len() < 120 << 20, "{header}");
+    assert_eq!(metadata.permissions().mode(), 0o100600);
 
     let deployment = &sysroot.deployments().unwrap()[0];
     let root = Path::new("/").join(&deployment.path);
