@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use pleach_customization::lower::Action;
+use pleach_fs_tree::Inode;
 
 /// Accounts.
 pub const SYSUSERS_D: &str = "/usr/lib/sysusers.d/50-pleach.conf";
@@ -29,6 +30,12 @@ pub(crate) fn tmpfiles_line(path: &[u8], action: &Action) -> Option<String> {
         )),
         _ => None,
     }
+}
+
+/// Whether [`tmpfiles_line`] changes what is there already: a `d` line sets the mode and owner of a
+/// directory, while `C` and `L` make only what is missing (tmpfiles.d(5)).
+pub(crate) fn takes_effect_on<C>(action: &Action, existing: &Inode<C>) -> bool {
+    matches!(action, Action::Mkdir { .. }) && existing.entries().is_some()
 }
 
 /// A path field: quoted as systemd's unit files are, `%` doubled. Names that are not UTF-8 have no

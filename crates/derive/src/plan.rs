@@ -117,6 +117,18 @@ impl<C: Clone> Work<C> {
             });
             return Ok(());
         };
+        // The tree's /var is the base's: nothing declared is put there.
+        let path = TreePath::new(&change.path).expect("the lowering gives clean paths");
+        let existing = self.derivation.tree.get(&path);
+        if existing.is_some_and(|inode| !declare::takes_effect_on(&change.action, inode)) {
+            self.refused.push(Refusal {
+                origin: change.origin.clone(),
+                item: escape(&change.path),
+                why: "the image has something there already, which tmpfiles.d leaves as it is",
+                instead: "inject it",
+            });
+            return Ok(());
+        }
         self.tmpfiles.push_str(&line);
         if let Action::Write { contents, mode, .. } = &change.action {
             let path = [FACTORY.as_bytes(), &change.path].concat();

@@ -69,6 +69,10 @@ const BASE: &str = "\
 /usr/lib/systemd/system/old.timer file 0644 0:0 7.0 [Install]\\nWantedBy\\x3dtimers.target\\n
 /usr/local symlink 0777 0:0 7.0 ../var/usrlocal
 /var directory 0755 0:0 7.0
+/var/lib directory 0755 0:0 7.0
+/var/lib/site directory 0755 0:0 7.0
+/var/lib/site/conf file 0644 0:0 7.0 old
+/var/lib/site/link symlink 0777 0:0 7.0 conf
 ";
 
 fn base() -> Tree<Vec<u8>> {
@@ -189,6 +193,63 @@ fn what_a_layer_cannot_carry_is_refused_with_its_place() {
     check(
         "passwd: { users: [{ name: root, shell: /bin/sh }] }",
         "site.bu:3:19 ($.passwd.users.0): ",
+    );
+    // tmpfiles.d would leave each of these as the image has it.
+    for (kind, item) in [
+        (
+            "files",
+            "{ path: /var/lib/site/conf, overwrite: true, contents: { inline: new } }",
+        ),
+        (
+            "files",
+            "{ path: /var/lib/site/conf, append: [{ inline: new }] }",
+        ),
+        (
+            "files",
+            "{ path: /var/lib/site/link, overwrite: true, contents: { inline: new } }",
+        ),
+        (
+            "links",
+            "{ path: /var/lib/site/link, overwrite: true, target: new }",
+        ),
+        (
+            "directories",
+            "{ path: /var/lib/site/conf, overwrite: true }",
+        ),
+    ] {
+        let name = match item.contains("/link") {
+            true => "link",
+            false => "conf",
+        };
+        let place = format!("($.storage.{kind}.0): /var/lib/site/{name}: ");
+        let error = derive(&format!("storage: {{ {kind}: [{item}] }}")).expect_err(item);
+        assert!(
+            error.contains(&place),
+            "{item}\n gave {error}\n not  {place}"
+        );
+        assert!(error.contains("inject it"), "{item}: {error}");
+    }
+}
+
+#[test]
+fn what_the_base_has_in_var_is_changed_where_tmpfiles_can() {
+    let check = |body: &str, expect: &str| {
+        let (tree, ..) = derive(body).unwrap_or_else(|e| panic!("{body}: {e}"));
+        let path = pleach_fs_tree::TreePath::new(pleach_derive::TMPFILES_D).expect("a path");
+        match tree.get(&path).map(|inode| &inode.kind) {
+            Some(pleach_fs_tree::Kind::File(text)) => {
+                assert_eq!(String::from_utf8_lossy(text), expect, "{body}");
+            }
+            other => panic!("{body}: {other:?}"),
+        }
+    };
+    check(
+        "storage: { directories: [{ path: /var/lib/site, mode: 0750 }] }",
+        "d /var/lib/site 0750 0 0 -\n",
+    );
+    check(
+        "storage: { files: [{ path: /var/lib/site/new, mode: 0600, contents: { inline: x } }] }",
+        "C /var/lib/site/new 0600 0 0 -\n",
     );
 }
 
