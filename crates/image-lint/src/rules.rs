@@ -78,12 +78,13 @@ fn both_etc<C>(view: &View<'_, C>) -> Vec<Finding> {
 }
 
 fn machine_id<C>(view: &View<'_, C>) -> Vec<Finding> {
-    let lines = view.lines("/etc/machine-id");
+    let path = view.etc("machine-id");
+    let lines = view.lines(&path);
     match lines.first() {
         Some((_, id)) if !id.trim().is_empty() && id.trim() != "uninitialized" => {
             vec![finding(
                 "machine-id",
-                "/etc/machine-id",
+                path,
                 "set: every machine would have the same identity",
             )]
         }
@@ -92,12 +93,12 @@ fn machine_id<C>(view: &View<'_, C>) -> Vec<Finding> {
 }
 
 fn host_keys<C>(view: &View<'_, C>) -> Vec<Finding> {
-    let keys = view.names("/etc/ssh").into_iter();
+    let keys = view.names(&view.etc("ssh")).into_iter();
     keys.filter(|name| name.starts_with("ssh_host_") && name.ends_with("_key"))
         .map(|name| {
             let what =
                 "a host key in an image is everybody's: whoever pulls it can pose as the machine";
-            finding("host-key", format!("/etc/ssh/{name}"), what)
+            finding("host-key", view.etc(&format!("ssh/{name}")), what)
         })
         .collect()
 }
@@ -136,7 +137,7 @@ fn names<C>(view: &View<'_, C>) -> Vec<Finding> {
 }
 
 fn dangling_units<C>(view: &View<'_, C>) -> Vec<Finding> {
-    let units = TreePath::new("/etc/systemd/system").expect("a plain path");
+    let units = TreePath::new(view.etc("systemd/system")).expect("a plain path");
     let dangling = view.tree.walk().filter(|(path, id)| {
         let link = matches!(view.tree.inode(*id).kind, Kind::Symlink(_));
         let mask = matches!(&view.tree.inode(*id).kind, Kind::Symlink(t) if &**t == b"/dev/null");

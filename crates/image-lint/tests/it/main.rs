@@ -128,3 +128,118 @@ fn evidence_has_its_place() {
         "final, specific\n  specific: /etc/passwd:2: user kiosk can log in\nno findings\n"
     );
 }
+
+#[test]
+fn accounts_made_at_boot_are_evidence() {
+    let check = |file: &str, line: &str, found: bool| {
+        let text: String = line
+            .bytes()
+            .map(|b| match b {
+                b' ' | b'"' | b'\\' | b'\'' => format!("\\x{b:02x}"),
+                b => char::from(b).to_string(),
+            })
+            .collect();
+        let report = report(&format!(
+            "{SOUND}/usr/lib/sysusers.d directory 0755 0:0 0.0\n\
+             /usr/lib/sysusers.d/{file} file 0644 0:0 0.0 #\\x20a\\n{text}\\n\n"
+        ));
+        let expect = match found {
+            true => format!(
+                "final, specific\n  specific: /usr/lib/sysusers.d/{file}:2: user kiosk can log in\n"
+            ),
+            false => "final, generic\n".to_owned(),
+        };
+        assert_eq!(report, format!("{expect}no findings\n"), "{file}: {line}");
+    };
+    check(
+        "a.conf",
+        r#"u kiosk 1000 "The kiosk" /home/k /bin/sh"#,
+        true,
+    );
+    check(
+        "a.conf",
+        r#"u kiosk 1000:1000 "A \"b\" c" /home/k /bin/sh"#,
+        true,
+    );
+    check("a.conf", "u  'kiosk'  1000  -  -  /bin/bash", true);
+    check("a.conf", "u kiosk 1000 - - /usr/sbin/nologin", false);
+    check("a.conf", "u kiosk 1000 - - -", false);
+    check("a.conf", r#"u kiosk 1000 "/home /bin/sh""#, false);
+    check("a.conf", "u! kiosk 1000 - - /bin/sh", false);
+    check("a.conf", "u kiosk 999 - - /bin/sh", false);
+    check("a.conf", "u kiosk - - - /bin/sh", false);
+    check("a.conf", "g kiosk 1000 - - /bin/sh", false);
+    check("README", "u kiosk 1000 - - /bin/sh", false);
+}
+
+/// The default configuration in `/usr/etc` is that of `/etc`.
+#[test]
+fn usr_etc_is_read_where_etc_is_empty() {
+    let moved = SOUND.replace("\n/etc", "\n/usr/etc");
+    let check = |from: &str, to: &str, expect: &str| {
+        assert!(moved.contains(from), "{from} is not in the image");
+        for etc in [
+            "",
+            "/etc directory 0755 0:0 0.0\n",
+            "/etc symlink 0777 0:0 0.0 usr/etc\n",
+        ] {
+            let dump = format!("{}{etc}", moved.replace(from, to));
+            assert_eq!(report(&dump).trim(), expect, "with {to} and {etc:?}");
+        }
+    };
+    let a = "/usr/etc/systemd/system/a.service symlink 0777 0:0 0.0 ";
+    let unit = format!("{a}/usr/lib/systemd/system/a.service");
+    let sound = "final, generic\nno findings";
+    check(a, a, sound);
+    check(
+        &unit,
+        &format!("{a}../../../usr/lib/systemd/system/a.service"),
+        sound,
+    );
+    check(
+        &unit,
+        &format!("{a}/etc/systemd/system/b.service"),
+        "final, generic\n1 finding\n  \
+        dangling-unit: /usr/etc/systemd/system/a.service: a link to a unit that is not in the image",
+    );
+    check(
+        &unit,
+        &format!(
+            "{a}/etc/systemd/system/c.service\n/usr/etc/systemd/system/c.service file 0644 0:0 0.0 -"
+        ),
+        sound,
+    );
+    check(
+        &unit,
+        &format!("{a}/usr/lib/systemd/system/none.service"),
+        "final, generic\n1 finding\n  \
+        dangling-unit: /usr/etc/systemd/system/a.service: a link to a unit that is not in the image",
+    );
+    check(
+        "uninitialized",
+        "0123",
+        "final, generic\n1 finding\n  \
+        machine-id: /usr/etc/machine-id: set: every machine would have the same identity",
+    );
+    check(
+        "/usr/etc/ssh directory 0755 0:0 0.0",
+        "/usr/etc/ssh directory 0755 0:0 0.0\n/usr/etc/ssh/ssh_host_rsa_key file 0600 0:0 0.0 x",
+        "final, generic\n1 finding\n  host-key: /usr/etc/ssh/ssh_host_rsa_key: a host key in an image \
+         is everybody's: whoever pulls it can pose as the machine",
+    );
+    check(
+        "nobody:x:65534:65534::/:/usr/sbin/nologin",
+        "kiosk:x:1000:1000::/home:/bin/sh",
+        "final, specific\n  specific: /usr/etc/passwd:2: user kiosk can log in\nno findings",
+    );
+    check(
+        "root:*:",
+        "root:$y$j9T$x:",
+        "final, specific\n  specific: /usr/etc/shadow:1: user root has a password\nno findings",
+    );
+    check(
+        "/usr/etc/ssh directory 0755 0:0 0.0",
+        "/usr/etc/netplan directory 0755 0:0 0.0\n/usr/etc/netplan/1.yaml file 0600 0:0 0.0 x",
+        "final, specific\n  specific: /usr/etc/netplan/1.yaml: network configuration\nno findings",
+    );
+}
