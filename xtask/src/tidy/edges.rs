@@ -23,6 +23,14 @@ pub(crate) fn check(architecture: &str, metadata: &Value) -> Result<Vec<String>>
             ));
         }
     }
+    for (name, known) in &allowed {
+        let used = real.get(name).cloned().unwrap_or_default();
+        for unused in known.difference(&used) {
+            problems.push(format!(
+                "ARCHITECTURE.md lets {name} depend on {unused}, which it does not"
+            ));
+        }
+    }
     for name in allowed.keys().filter(|name| !real.contains_key(*name)) {
         problems.push(format!(
             "ARCHITECTURE.md has a row for {name}, which is no crate"
@@ -119,15 +127,16 @@ mod tests {
         let check = |b: &[(&str, Option<&str>)], expect: &[&str]| {
             assert_eq!(check(TABLE, &metadata(b)).unwrap(), expect, "{b:?}");
         };
+        let unused = "ARCHITECTURE.md lets b depend on a, which it does not";
         check(&[("pleach-a", None)], &[]);
-        check(&[("pleach-b", Some("dev"))], &[]);
+        check(&[("pleach-b", Some("dev"))], &[unused]);
         check(
             &[("pleach-b", None)],
-            &["b depends on b; ARCHITECTURE.md does not allow it"],
+            &["b depends on b; ARCHITECTURE.md does not allow it", unused],
         );
         check(
             &[("ostree-ext", None)],
-            &["b depends on ostree-ext; only deployment may"],
+            &[unused, "b depends on ostree-ext; only deployment may"],
         );
         let without = TABLE.replace("| b | a |", "| c | |");
         assert_eq!(

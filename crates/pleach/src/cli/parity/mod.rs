@@ -1,5 +1,6 @@
 //! `pleach parity`: one customization by several routes, and whether it comes to the same.
 
+mod facts;
 mod routes;
 
 use std::path::PathBuf;

@@ -9,7 +9,6 @@ use pleach_booted_state::Snapshot;
 use pleach_booted_state::model::{PathEntry, PathType};
 use pleach_customization::Customization;
 use pleach_derive::Derivation;
-use pleach_fs_tree::{TreePath, escape};
 use pleach_inject::EtcPlan;
 use pleach_layer_merge::ContentRef;
 use pleach_parity::{Capture, Control, Facts, Route, Rule, Verdict, judge, rules};
@@ -23,14 +22,14 @@ use crate::cli::{derive, output};
 
 /// Everything that is known before something is composed or booted.
 pub(super) struct Work {
-    customization: Customization,
-    base: OpenImage,
-    merged: Merged,
-    derivation: Option<Derivation<ContentRef>>,
-    etc: Option<EtcPlan>,
-    routes: Vec<Route>,
-    output: PathBuf,
-    subject: BTreeMap<String, String>,
+    pub(super) customization: Customization,
+    pub(super) base: OpenImage,
+    pub(super) merged: Merged,
+    pub(super) derivation: Option<Derivation<ContentRef>>,
+    pub(super) etc: Option<EtcPlan>,
+    pub(super) routes: Vec<Route>,
+    pub(super) output: PathBuf,
+    pub(super) subject: BTreeMap<String, String>,
 }
 
 /// What a run found.
@@ -288,94 +287,6 @@ impl Work {
             None
         };
         Composed::new(&tree, &self.base, &[], inject, &sysroot)
-    }
-
-    fn facts(&self, booted: bool) -> Facts {
-        let below = |top: &str, path: &str| path.starts_with(top).then(|| path.to_owned());
-        let put: Vec<String> = match (&self.derivation, &self.etc) {
-            (Some(derivation), _) => derivation
-                .provenance
-                .iter()
-                .map(|(path, _)| path.to_string())
-                .collect(),
-            (None, Some(plan)) => {
-                let files = plan.accounts.iter().map(|file| file.path.to_owned());
-                plan.changes
-                    .iter()
-                    .map(|change| escape(&change.path))
-                    .chain(files)
-                    .collect()
-            }
-            (None, None) => Vec::new(),
-        };
-        let mut declarations: BTreeSet<_> =
-            put.iter().filter_map(|path| below("/usr/", path)).collect();
-        for path in declarations.clone() {
-            let mut parent = Path::new(&path);
-            while let Some(next) = parent.parent().filter(|p| *p != Path::new("/usr")) {
-                declarations.insert(next.display().to_string());
-                parent = next;
-            }
-        }
-        let declared = self
-            .derivation
-            .iter()
-            .flat_map(|derivation| &derivation.declared);
-        let users = self
-            .customization
-            .users
-            .iter()
-            .map(|user| user.name.clone());
-        let groups = self
-            .customization
-            .groups
-            .iter()
-            .map(|group| group.name.clone());
-        let groups = groups.chain(users.clone()).collect();
-        Facts {
-            users: users.collect(),
-            groups,
-            declarations,
-            booted,
-            named_paths: self.named_paths(),
-            declared: match booted {
-                true => BTreeSet::new(),
-                false => declared.map(|(path, _)| escape(path)).collect(),
-            },
-            etc_paths: put.iter().filter_map(|path| below("/etc/", path)).collect(),
-        }
-    }
-
-    /// From the document alone: what the routes' common code makes of it is what is to be judged.
-    fn named_paths(&self) -> BTreeSet<String> {
-        let c = &self.customization;
-        let units = c.units.iter().flat_map(|unit| {
-            let top = "/etc/systemd/system";
-            let own = unit.unit_file().is_some() || unit.mask == Some(true);
-            let own = own.then(|| format!("{top}/{}", unit.name));
-            let dropins = unit
-                .dropins
-                .iter()
-                .filter(|dropin| dropin.contents.is_some());
-            own.into_iter()
-                .chain(dropins.map(move |dropin| format!("{top}/{}.d/{}", unit.name, dropin.name)))
-        });
-        let files = c.files.iter().map(|file| file.path.clone());
-        let directories = c.directories.iter().map(|directory| directory.path.clone());
-        let links = c.links.iter().map(|link| link.path.clone());
-        let tree = self.merged.tree();
-        files
-            .chain(directories)
-            .chain(links)
-            .chain(units)
-            .filter_map(|path| {
-                Some(
-                    tree.resolve(&TreePath::new(path).ok()?, false)
-                        .ok()?
-                        .to_string(),
-                )
-            })
-            .collect()
     }
 }
 

@@ -1,0 +1,100 @@
+//! What is known of the customization before anything is compared.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use pleach_fs_tree::{TreePath, escape};
+use pleach_parity::Facts;
+
+use super::routes::Work;
+
+impl Work {
+    /// What rules may lean on, and what every route is held to.
+    pub(super) fn facts(&self, booted: bool) -> Facts {
+        let below = |top: &str, path: &str| path.starts_with(top).then(|| path.to_owned());
+        let put: Vec<String> = match (&self.derivation, &self.etc) {
+            (Some(derivation), _) => derivation
+                .provenance
+                .iter()
+                .map(|(path, _)| path.to_string())
+                .collect(),
+            (None, Some(plan)) => {
+                let files = plan.accounts.iter().map(|file| file.path.to_owned());
+                plan.changes
+                    .iter()
+                    .map(|change| escape(&change.path))
+                    .chain(files)
+                    .collect()
+            }
+            (None, None) => Vec::new(),
+        };
+        let mut declarations: BTreeSet<_> =
+            put.iter().filter_map(|path| below("/usr/", path)).collect();
+        for path in declarations.clone() {
+            let mut parent = Path::new(&path);
+            while let Some(next) = parent.parent().filter(|p| *p != Path::new("/usr")) {
+                declarations.insert(next.display().to_string());
+                parent = next;
+            }
+        }
+        let declared = self
+            .derivation
+            .iter()
+            .flat_map(|derivation| &derivation.declared);
+        let users = self
+            .customization
+            .users
+            .iter()
+            .map(|user| user.name.clone());
+        let groups = self
+            .customization
+            .groups
+            .iter()
+            .map(|group| group.name.clone());
+        let groups = groups.chain(users.clone()).collect();
+        Facts {
+            users: users.collect(),
+            groups,
+            declarations,
+            booted,
+            named_paths: self.named_paths(),
+            declared: match booted {
+                true => BTreeSet::new(),
+                false => declared.map(|(path, _)| escape(path)).collect(),
+            },
+            etc_paths: put.iter().filter_map(|path| below("/etc/", path)).collect(),
+        }
+    }
+
+    /// From the document alone: what the routes' common code makes of it is what is to be judged.
+    fn named_paths(&self) -> BTreeSet<String> {
+        let c = &self.customization;
+        let units = c.units.iter().flat_map(|unit| {
+            let top = "/etc/systemd/system";
+            let own = unit.unit_file().is_some() || unit.mask == Some(true);
+            let own = own.then(|| format!("{top}/{}", unit.name));
+            let dropins = unit
+                .dropins
+                .iter()
+                .filter(|dropin| dropin.contents.is_some());
+            own.into_iter()
+                .chain(dropins.map(move |dropin| format!("{top}/{}.d/{}", unit.name, dropin.name)))
+        });
+        let files = c.files.iter().map(|file| file.path.clone());
+        let directories = c.directories.iter().map(|directory| directory.path.clone());
+        let links = c.links.iter().map(|link| link.path.clone());
+        let tree = self.merged.tree();
+        files
+            .chain(directories)
+            .chain(links)
+            .chain(units)
+            .filter_map(|path| {
+                Some(
+                    tree.resolve(&TreePath::new(path).ok()?, false)
+                        .ok()?
+                        .to_string(),
+                )
+            })
+            .collect()
+    }
+}
