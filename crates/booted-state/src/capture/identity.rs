@@ -124,6 +124,6 @@ fn deployment(view: &View<'_>, tools: &Tools<'_>, snapshot: &mut Snapshot) -> Re
         entries.insert("karg".to_owned(), karg);
     }
     let changes = tools.text("ostree", &["admin", "config-diff"]);
-    snapshot.config_diff = section(changes.map(|text| ostree::config_diff(&text)));
+    snapshot.config_diff = section(changes.and_then(|text| ostree::config_diff(&text)));
     Ok(())
 }

@@ -25,15 +25,15 @@ pub(crate) fn capture(
                 "systemctl",
                 &["list-jobs", "--no-legend", "--no-pager", "--full"],
             )
-            .map(|text| systemctl::list_jobs(&text)),
+            .and_then(|text| systemctl::list_jobs(&text)),
     );
     let units = units(tools);
     snapshot.failed_units = section(units.as_ref().map(failed).map_err(Clone::clone));
     snapshot.units = section(units);
     snapshot.system = section(system);
-    match tools.text("systemctl", &["show", "--no-pager"]) {
-        Ok(text) => {
-            let (settings, times) = systemctl::manager(&text);
+    let manager = tools.text("systemctl", &["show", "--no-pager"]);
+    match manager.and_then(|text| systemctl::manager(&text)) {
+        Ok((settings, times)) => {
             snapshot.manager = Section::Entries(settings);
             snapshot.boot = Section::Entries(times);
         }
@@ -117,11 +117,11 @@ fn units(tools: &Tools<'_>) -> Result<BTreeMap<String, Unit>, String> {
     let properties = format!("--property={}", systemctl::PROPERTIES);
     let show = ["show", "--all", "--no-pager", &properties];
     let details = tools.text("systemctl", &[&show, DETAILED].concat())?;
-    let mut units = systemctl::list_unit_files(&files);
+    let mut units = systemctl::list_unit_files(&files)?;
     // The details come last: they hold the states too.
-    let loaded = systemctl::list_units(&states)
+    let loaded = systemctl::list_units(&states)?
         .into_iter()
-        .chain(systemctl::show(&details));
+        .chain(systemctl::show(&details)?);
     for (name, unit) in loaded {
         units.entry(name).or_default().loaded = Some(unit);
     }

@@ -42,21 +42,22 @@ pub enum Password {
     None,
     /// `x`: in the shadow file.
     Shadowed,
-    /// No password can match; the field as it is, such as `*`, `!`, `!!` or `!*`. Tools differ in
-    /// which one they write and others read meaning into it, so they are not the same.
+    /// No password can match; the field as it is, such as `*`, `!`, `!!` or `*LK*`: a marker of `*`
+    /// and `!` around nothing, `LK` or `NP`. Tools differ in which one they write and others read
+    /// meaning into it, so they are not the same.
     Unusable(String),
-    /// A hash behind `!`: locked, and unlocked it is this password.
+    /// A hash, or another text that is no marker, behind `!`: locked, and unlocked it is this password.
     Locked {
         /// `sha256:…` of the field without its `!`.
         digest: String,
-        /// The method, such as `$y$`; empty for a traditional one.
+        /// The method, such as `$y$`; empty for a traditional one or none of crypt(5).
         method: String,
     },
-    /// A hash.
+    /// A hash, or another text that is no marker.
     Set {
         /// `sha256:…` of the field.
         digest: String,
-        /// The method, such as `$y$`; empty for a traditional one.
+        /// The method, such as `$y$`; empty for a traditional one or none of crypt(5).
         method: String,
     },
 }

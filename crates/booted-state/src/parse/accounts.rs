@@ -117,21 +117,24 @@ pub(crate) fn gshadow(text: &[u8]) -> Result<Vec<(String, GroupShadow)>, Bad> {
     })
 }
 
-/// What a password field means. A field too short to be the result of crypt(3) matches nothing.
+/// What a password field means. Only a marker is kept as it is: anything else may be a password, be it
+/// one that somebody wrote there by mistake.
 pub(crate) fn password(field: &str) -> Password {
-    const SHORTEST_HASH: usize = 13; // crypt(5): descrypt, the oldest method
+    /// The prefixes of crypt(5).
+    const METHODS: &[&str] = &[
+        "1", "2a", "2b", "2x", "2y", "3", "5", "6", "7", "gy", "md5", "sha1", "sm3", "sm3y", "y",
+    ];
+    let marker = field.trim_matches(['*', '!']);
     let hash = field.trim_start_matches('!');
     match field {
         "" => Password::None,
         "x" => Password::Shadowed,
-        _ if hash.len() < SHORTEST_HASH || hash.starts_with('*') => {
-            Password::Unusable(field.to_owned())
-        }
+        _ if matches!(marker, "" | "LK" | "NP") => Password::Unusable(field.to_owned()),
         _ => {
             let digest = Digest::of(hash.as_bytes()).to_string();
             let method = match hash.strip_prefix('$').and_then(|rest| rest.split_once('$')) {
-                Some((method, _)) => format!("${method}$"),
-                None => String::new(),
+                Some((method, _)) if METHODS.contains(&method) => format!("${method}$"),
+                _ => String::new(),
             };
             if hash.len() == field.len() {
                 Password::Set { digest, method }
@@ -152,7 +155,10 @@ mod tests {
         let digest = Digest::of(hash.as_bytes()).to_string();
         let method = || "$y$".to_owned();
         let unusable = |field: &str| Password::Unusable(field.to_owned());
-        let des = Digest::of(b"abJnggxhB/yWI").to_string();
+        let set = |field: &str| Password::Set {
+            digest: Digest::of(field.as_bytes()).to_string(),
+            method: String::new(),
+        };
         for (field, expect) in [
             ("", Password::None),
             ("x", Password::Shadowed),
@@ -161,9 +167,19 @@ mod tests {
             ("!!", unusable("!!")),
             ("!*", unusable("!*")),
             ("*LK*", unusable("*LK*")),
+            ("!!LK", unusable("!!LK")),
+            ("NP", unusable("NP")),
+            ("!!!!!!!!!!!!!!", unusable("!!!!!!!!!!!!!!")),
+            ("hunter2", set("hunter2")),
+            ("LKa", set("LKa")),
+            ("*a-word-behind-a-star", set("*a-word-behind-a-star")),
+            ("$plain$text", set("$plain$text")),
             (
-                "*a-long-word-behind-a-star",
-                unusable("*a-long-word-behind-a-star"),
+                "!hunter2",
+                Password::Locked {
+                    digest: Digest::of(b"hunter2").to_string(),
+                    method: String::new(),
+                },
             ),
             (
                 hash,
@@ -186,13 +202,7 @@ mod tests {
                     method: method(),
                 },
             ),
-            (
-                "abJnggxhB/yWI",
-                Password::Set {
-                    digest: des,
-                    method: String::new(),
-                },
-            ),
+            ("abJnggxhB/yWI", set("abJnggxhB/yWI")),
         ] {
             assert_eq!(password(field), expect, "{field}");
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::ConfigChange;
+use crate::parse::rows;
 
 /// The booted deployment, which `status` marks with a star; `None` if there is none.
 pub(crate) fn status(text: &str) -> Option<BTreeMap<String, String>> {
@@ -27,7 +28,7 @@ pub(crate) fn status(text: &str) -> Option<BTreeMap<String, String>> {
 }
 
 /// `M    path`, `A    path`, `D    path`, relative to `/etc`.
-pub(crate) fn config_diff(text: &str) -> Vec<(String, ConfigChange)> {
+pub(crate) fn config_diff(text: &str) -> Result<Vec<(String, ConfigChange)>, String> {
     let row = |line: &str| {
         let (kind, path) = line.split_once(' ')?;
         let change = match kind {
@@ -38,7 +39,7 @@ pub(crate) fn config_diff(text: &str) -> Vec<(String, ConfigChange)> {
         };
         Some((format!("/etc/{}", path.trim_start()), change))
     };
-    text.lines().filter_map(row).collect()
+    rows(text, "ostree admin config-diff", row)
 }
 
 #[cfg(test)]
@@ -73,17 +74,23 @@ mod tests {
     #[test]
     fn config_diff_lines() {
         assert_eq!(
-            config_diff(
-                "M    issue\nA    systemd/system/a b.service\nD    debian_version\nnoise\n"
-            ),
-            [
+            config_diff("M    issue\nA    systemd/system/a b.service\nD    debian_version\n"),
+            Ok(vec![
                 ("/etc/issue".to_owned(), ConfigChange::Modified),
                 (
                     "/etc/systemd/system/a b.service".to_owned(),
                     ConfigChange::Added
                 ),
                 ("/etc/debian_version".to_owned(), ConfigChange::Deleted),
-            ]
+            ])
         );
+        assert_eq!(config_diff(""), Ok(vec![]));
+        for unknown in ["noise", "R    issue", "  M    issue"] {
+            assert_eq!(
+                config_diff(&format!("M    issue\n{unknown}\n")),
+                Err("ostree admin config-diff: line 2 is not understood".to_owned()),
+                "{unknown}"
+            );
+        }
     }
 }

@@ -5,26 +5,31 @@
 use std::collections::BTreeMap;
 
 use crate::model::{Job, LoadedUnit, Unit};
-use crate::parse::some;
+use crate::parse::{not_understood, rows, some};
 
 /// The properties that [`show`] reads, for `--property`.
 pub(crate) const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,UnitFileState,Result,\
     FragmentPath,SourcePath,DropInPaths,ConditionResult,ConditionTimestampMonotonic,\
     ExecMainStartTimestampMonotonic,ExecMainStatus,NRestarts";
 
-fn blocks(text: &str) -> impl Iterator<Item = BTreeMap<&str, &str>> {
-    text.split("\n\n")
-        .map(|block| {
-            block
-                .lines()
-                .filter_map(|line| line.split_once('='))
-                .collect()
-        })
-        .filter(|block: &BTreeMap<_, _>| !block.is_empty())
+/// Properties, in blocks with blank lines between them.
+fn blocks(text: &str) -> Result<Vec<BTreeMap<&str, &str>>, String> {
+    let mut blocks = vec![BTreeMap::new()];
+    for (index, line) in text.lines().enumerate() {
+        if line.is_empty() {
+            blocks.push(BTreeMap::new());
+        } else {
+            let property = line.split_once('=');
+            let property = property.ok_or_else(|| not_understood("systemctl show", index))?;
+            blocks.last_mut().expect("there is one").extend([property]);
+        }
+    }
+    blocks.retain(|block| !block.is_empty());
+    Ok(blocks)
 }
 
 /// `systemctl show --property=… '*'`: units by name.
-pub(crate) fn show(text: &str) -> BTreeMap<String, LoadedUnit> {
+pub(crate) fn show(text: &str) -> Result<BTreeMap<String, LoadedUnit>, String> {
     let unit = |block: BTreeMap<&str, &str>| {
         let get = |name: &str| block.get(name).copied().unwrap_or_default();
         let happened = |stamp| block.get(stamp).map(|time| !matches!(*time, "" | "0"));
@@ -48,11 +53,11 @@ pub(crate) fn show(text: &str) -> BTreeMap<String, LoadedUnit> {
         };
         Some((some(get("Id"))?, unit))
     };
-    blocks(text).filter_map(unit).collect()
+    Ok(blocks(text)?.into_iter().filter_map(unit).collect())
 }
 
 /// `systemctl list-units --all --plain --no-legend`: name and the three states of each unit.
-pub(crate) fn list_units(text: &str) -> BTreeMap<String, LoadedUnit> {
+pub(crate) fn list_units(text: &str) -> Result<BTreeMap<String, LoadedUnit>, String> {
     let row = |line: &str| {
         let mut words = line.split_whitespace().map(ToOwned::to_owned);
         let name = words.next()?;
@@ -64,12 +69,13 @@ pub(crate) fn list_units(text: &str) -> BTreeMap<String, LoadedUnit> {
         };
         Some((name, unit))
     };
-    text.lines().filter_map(row).collect()
+    let rows = rows(text, "systemctl list-units", row)?;
+    Ok(rows.into_iter().collect())
 }
 
 /// `systemctl list-unit-files --no-legend`: name, state, preset. Newer versions mark the state of a
 /// unit whose presets differ, older ones print no third column.
-pub(crate) fn list_unit_files(text: &str) -> BTreeMap<String, Unit> {
+pub(crate) fn list_unit_files(text: &str) -> Result<BTreeMap<String, Unit>, String> {
     let row = |line: &str| {
         let mut words = line.split_whitespace();
         let name = words.next()?.to_owned();
@@ -82,11 +88,15 @@ pub(crate) fn list_unit_files(text: &str) -> BTreeMap<String, Unit> {
         };
         Some((name, unit))
     };
-    text.lines().filter_map(row).collect()
+    let rows = rows(text, "systemctl list-unit-files", row)?;
+    Ok(rows.into_iter().collect())
 }
 
-/// `systemctl list-jobs --no-legend`: number, unit, type, state.
-pub(crate) fn list_jobs(text: &str) -> Vec<(String, Job)> {
+/// `systemctl list-jobs --no-legend`: number, unit, type, state. Some versions say that there are none.
+pub(crate) fn list_jobs(text: &str) -> Result<Vec<(String, Job)>, String> {
+    if matches!(text.trim(), "No jobs running." | "No jobs listed.") {
+        return Ok(Vec::new());
+    }
     let row = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [number, unit, job_type, state, ..] = words[..] else {
@@ -99,14 +109,14 @@ pub(crate) fn list_jobs(text: &str) -> Vec<(String, Job)> {
         };
         Some((unit.to_owned(), job))
     };
-    text.lines().filter_map(row).collect()
+    rows(text, "systemctl list-jobs", row)
 }
 
 /// Properties of the manager: those that say how it is configured, and the monotonic time stamps of
 /// the boot, in microseconds.
-pub(crate) fn manager(text: &str) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+pub(crate) fn manager(text: &str) -> Result<Manager, String> {
     let (mut settings, mut times) = (BTreeMap::new(), BTreeMap::new());
-    for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
+    for (name, value) in rows(text, "systemctl show", |line| line.split_once('='))? {
         let entry = (name.to_owned(), value.to_owned());
         if name.ends_with("TimestampMonotonic") {
             times.extend([entry]);
@@ -114,8 +124,11 @@ pub(crate) fn manager(text: &str) -> (BTreeMap<String, String>, BTreeMap<String,
             settings.extend([entry]);
         }
     }
-    (settings, times)
+    Ok((settings, times))
 }
+
+/// Settings, and times of the boot.
+pub(crate) type Manager = (BTreeMap<String, String>, BTreeMap<String, String>);
 
 /// Properties of the manager that count, or that another section has.
 const COUNTERS: &[&str] = &[
@@ -144,7 +157,8 @@ mod tests {
              ConditionResult=no\nConditionTimestampMonotonic=0\n\n\
              Id=never.service\nLoadState=loaded\nExecMainStartTimestampMonotonic=0\n\n\
              Id=home.mount\nLoadState=masked\nConditionResult=no\nConditionTimestampMonotonic=9\n",
-        );
+        )
+        .expect("properties");
         let names: Vec<&String> = units.keys().collect();
         assert_eq!(
             names,
@@ -169,16 +183,19 @@ mod tests {
         assert_eq!((&device.result, &device.condition_result), (&None, &None));
         assert_eq!(units["home.mount"].load_state, "masked");
         assert_eq!(units["home.mount"].condition_result.as_deref(), Some("no"));
-        assert_eq!(show("").len(), 0);
-        assert_eq!(show("\n\nExecMainStatus=1\n\n").len(), 0, "no Id, no unit");
+        for nothing in ["", "\n\nExecMainStatus=1\n\n"] {
+            let units = show(nothing).expect(nothing);
+            assert_eq!(units.len(), 0, "no Id, no unit: {nothing}");
+        }
     }
 
     #[test]
     fn list_units_has_four_columns_and_more() {
         let units = list_units(
             "dev-a\\x2db.device loaded active plugged A disk\n\
-             no.service not-found inactive dead start no.service\nshort\n",
-        );
+             no.service not-found inactive dead start no.service\n",
+        )
+        .expect("rows");
         let shown: Vec<String> = units
             .iter()
             .map(|(name, u)| format!("{name} {} {} {}", u.load_state, u.active_state, u.sub_state))
@@ -193,7 +210,7 @@ mod tests {
     #[test]
     fn list_unit_files_in_old_and_new_form() {
         let check = |line: &str, name: &str, enablement: &str, preset: Option<&str>| {
-            let files = list_unit_files(line);
+            let files = list_unit_files(line).expect(line);
             let unit = files
                 .get(name)
                 .unwrap_or_else(|| panic!("{line}: {files:?}"));
@@ -225,18 +242,49 @@ mod tests {
             "generated",
             None,
         );
-        assert_eq!(list_unit_files("\n").len(), 0);
+        assert_eq!(list_unit_files("\n").expect("no rows").len(), 0);
     }
 
     #[test]
     fn list_jobs_has_four_columns() {
         let jobs = list_jobs("  12 a.service  start  running\n 3 b.target start waiting\n");
+        let jobs = jobs.expect("rows");
         let shown: Vec<_> = jobs
             .iter()
             .map(|(unit, job)| format!("{unit} {} {}", job.job_type, job.state))
             .collect();
         assert_eq!(shown, ["a.service start running", "b.target start waiting"]);
-        assert_eq!(list_jobs("No jobs running.\n"), []);
+        for none in ["", "No jobs running.\n", "No jobs listed.\n"] {
+            assert_eq!(list_jobs(none), Ok(vec![]), "{none}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_row_is_named_by_its_number() {
+        let check = |found: Option<String>, expect: &str| {
+            assert_eq!(found, Some(format!("systemctl {expect} is not understood")));
+        };
+        check(
+            show("Id=a.service\n\nId=b.service\nnoise\n").err(),
+            "show: line 4",
+        );
+        check(
+            list_units("a.service loaded active running A\nb.service loaded active\n").err(),
+            "list-units: line 2",
+        );
+        check(
+            list_unit_files("a.service enabled\n\nb.service\n").err(),
+            "list-unit-files: line 3",
+        );
+        check(
+            list_jobs("one a.service start running\n").err(),
+            "list-jobs: line 1",
+        );
+        check(
+            list_jobs("1 a.service start running\n2 b.service start\n").err(),
+            "list-jobs: line 2",
+        );
+        check(manager("Version=257\nnoise\n").err(), "show: line 2");
     }
 
     #[test]
@@ -244,7 +292,8 @@ mod tests {
         let (settings, times) = manager(
             "Version=257\nNNames=300\nUserspaceTimestamp=Thu 2026\nFinishTimestampMonotonic=9\n\
              SystemState=running\nEnvironment=LANG=C.UTF-8 PATH=/usr/bin\nTainted=\n",
-        );
+        )
+        .expect("properties");
         let expect = [
             ("Environment", "LANG=C.UTF-8 PATH=/usr/bin"),
             ("Tainted", ""),

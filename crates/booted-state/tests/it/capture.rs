@@ -224,6 +224,12 @@ fn the_same_system_twice_has_no_difference() {
 #[test]
 fn no_hash_is_kept() {
     const HASH: &str = "$y$j9T$abcdefgh$ijklmnopqrstuvwxyz";
+    for secret in [HASH, "abcdefgh", "*abcdefgh", "$abcdefgh$i"] {
+        no_secret_is_kept(secret);
+    }
+}
+
+fn no_secret_is_kept(secret: &str) {
     for (database, rest, length) in [
         ("passwd", ":0:0:root:/root:/bin/sh", 7),
         ("group", ":0:", 4),
@@ -239,7 +245,7 @@ fn no_hash_is_kept() {
                 format!("unavailable: {database}: a line of 2 fields, {length} expected"),
             ),
         ] {
-            let line = format!("root:{lock}{HASH}{rest}\n");
+            let line = format!("root:{lock}{secret}{rest}\n");
             let tools = Tools::default().answer(&format!("getent {database}"), &line);
             let snapshot = root().capture(&tools);
             let found = match database {
@@ -287,6 +293,13 @@ fn missing_tools_are_named() {
     }
 }
 
+/// [`tools`], of which one answers something else.
+fn tools_with(command: &str, stdout: &str) -> Tools {
+    let mut tools = Tools::default().answer(command, stdout);
+    tools.append(self::tools());
+    tools
+}
+
 #[test]
 fn failing_tools_say_why() {
     let check = |tools: Tools, status: fn(&Snapshot) -> Status, expect: &str| {
@@ -326,6 +339,31 @@ fn failing_tools_say_why() {
         none().answer("ostree admin status", "  debian 1.0\n"),
         |s| s.ostree.status(),
         "ostree admin status: nothing booted",
+    );
+    check(
+        none().answer("ostree admin config-diff", "M    a\nnoise\n"),
+        |s| s.config_diff.status(),
+        "ostree admin config-diff: line 2 is not understood",
+    );
+    check(
+        tools_with("systemctl list-units", "noise\n"),
+        |s| s.units.status(),
+        "systemctl list-units: line 1 is not understood",
+    );
+    check(
+        tools_with("systemctl list-units", "noise\n"),
+        |s| s.failed_units.status(),
+        "systemctl list-units: line 1 is not understood",
+    );
+    check(
+        none().answer("systemctl list-jobs", "noise\n"),
+        |s| s.jobs.status(),
+        "systemctl list-jobs: line 1 is not understood",
+    );
+    check(
+        none().answer("systemctl show --no-pager", "noise\n"),
+        |s| s.boot.status(),
+        "systemctl show: line 1 is not understood",
     );
 }
 

@@ -118,6 +118,13 @@ impl Tools {
     }
 }
 
+impl Tools {
+    /// The answers of `other` to what these do not know.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.answers.extend(other.answers);
+    }
+}
+
 impl CommandRunner for Tools {
     fn run(&self, program: &str, arguments: &[&str], _: Duration) -> io::Result<CommandOutput> {
         let command = format!("{program} {}", arguments.join(" "));
