@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Arguments, Failed, Trial};
 use pleach_integration::disk::Disk;
 use pleach_integration::faults::{FAULTS, Fault};
 use pleach_integration::setting::Setting;
@@ -47,6 +47,12 @@ fn main() {
             fault_is_found(setting, fault)
         })
     }));
+    if let Err(why) = &*setting
+        && !arguments.list
+        && !in_ci()
+    {
+        eprintln!("SKIP vm suite, {} tests: {why:#}", trials.len());
+    }
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list
         && let Ok(setting) = &*setting
@@ -56,23 +62,27 @@ fn main() {
     conclusion.exit();
 }
 
-/// A test that says why if it cannot run; where `CI=true` that is a failure.
+/// A test. Where it cannot run it is ignored, and already listed so, that nextest shows it as
+/// skipped too; where `CI=true` it fails.
 fn trial(
     name: &str,
     setting: &Arc<Result<Setting>>,
     test: impl FnOnce(&Setting) -> Result<()> + Send + 'static,
 ) -> Trial {
+    let cannot_run = setting.is_err();
     let setting = Arc::clone(setting);
-    Trial::ignorable_test(name, move || match &*setting {
-        Ok(setting) => match test(setting) {
-            Ok(()) => Ok(Completion::Completed),
-            Err(error) => Err(Failed::from(format!("{error:?}"))),
-        },
-        Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => {
-            Err(Failed::from(format!("cannot run: {why:#}")))
-        }
-        Err(why) => Ok(Completion::ignored_with(format!("{why:#}"))),
-    })
+    let trial = Trial::test(name, move || {
+        let result = match &*setting {
+            Ok(setting) => test(setting).map_err(|error| format!("{error:?}")),
+            Err(why) => Err(format!("cannot run: {why:#}")),
+        };
+        result.map_err(Failed::from)
+    });
+    trial.with_ignored_flag(cannot_run && !in_ci())
+}
+
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|ci| ci == "true")
 }
 
 /// What the machine was, for reports.
