@@ -9,12 +9,22 @@ use crate::declare::{self, FACTORY, KARGS_D, SYSUSERS_D, TMPFILES_D};
 use crate::{PlanError, apply};
 
 /// The content of a file in a derived tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Content<C> {
     /// As the base image has it.
     Base(C),
     /// These bytes.
     New(Vec<u8>),
+}
+
+impl<C: std::fmt::Debug> std::fmt::Debug for Content<C> {
+    // A file may hold a key; a debug print shows its size alone.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Base(content) => f.debug_tuple("Base").field(content).finish(),
+            Self::New(bytes) => write!(f, "New({} bytes)", bytes.len()),
+        }
+    }
 }
 
 /// Choices of the caller.

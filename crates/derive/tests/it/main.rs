@@ -259,3 +259,9 @@ fn no_secret_is_in_an_error() {
     let error = derive(body).expect_err("refused");
     assert!(!error.contains("canary"), "{error}");
 }
+
+#[test]
+fn no_content_is_in_a_debug_print() {
+    let content = pleach_derive::Content::<u8>::New(b"canary".to_vec());
+    assert_eq!(format!("{content:?}"), "New(6 bytes)");
+}

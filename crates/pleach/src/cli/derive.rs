@@ -15,7 +15,7 @@ use pleach_layer_merge::{
 use super::config::Document;
 use super::exit::End;
 use super::fetch::Source;
-use super::image::{self, Merged, OpenImage, make};
+use super::image::{self, Merged, OpenImage, Reader, make};
 use super::output;
 
 /// Build an image: the base's layers and one more that holds the customization.
@@ -63,12 +63,11 @@ pub(crate) fn plan(
     let options = Options {
         mtime: Timestamp::from_seconds(seconds),
     };
-    Ok(pleach_derive::plan(
-        customization,
-        merged.tree(),
-        &image::read,
-        &options,
-    )?)
+    let reader = Reader::default();
+    let read = |content: &ContentRef| reader.read(content);
+    let derivation = pleach_derive::plan(customization, merged.tree(), &read, &options)?;
+    reader.finish()?;
+    Ok(derivation)
 }
 
 /// Writes the derived image into the layout in `folder`, with all of the base's blobs.

@@ -1,5 +1,6 @@
 //! Images by reference, opened from a layout and merged.
 
+use std::cell::RefCell;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -173,11 +174,37 @@ impl Merged {
     }
 }
 
-/// The bytes of a file of a merged image.
-pub(crate) fn read(content: &ContentRef) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    content.open().read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+/// Reads files for plans, which take one that cannot be read for one that is missing; so what
+/// failed is kept, and said before the plan is used.
+#[derive(Default)]
+pub(crate) struct Reader(RefCell<Option<anyhow::Error>>);
+
+impl Reader {
+    /// What `read` gives, if it gives something.
+    pub(crate) fn keep<T>(&self, read: Result<T>) -> Option<T> {
+        match read {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.0.borrow_mut().get_or_insert(error);
+                None
+            }
+        }
+    }
+
+    /// The bytes of a file of a merged image.
+    pub(crate) fn read(&self, content: &ContentRef) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = content
+            .open()
+            .read_to_end(&mut bytes)
+            .context("reading the merged image");
+        self.keep(read).map(|_| bytes)
+    }
+
+    /// The first failure, if there was one.
+    pub(crate) fn finish(self) -> Result<()> {
+        self.0.into_inner().map_or(Ok(()), Err)
+    }
 }
 
 /// RFC 3339 in UTC, as image configurations have it, to seconds since the epoch.

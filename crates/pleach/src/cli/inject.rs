@@ -11,6 +11,7 @@ use pleach_inject::EtcPlan;
 
 use super::config::Document;
 use super::exit::End;
+use super::image::Reader;
 use super::output;
 
 /// Write a customization into a deployment, or as an Ignition document.
@@ -79,12 +80,14 @@ impl Etc {
         };
         let tree = composed(&root, &etc, &var)?;
         // Contents are read again when one is asked for: only a few account files are.
-        let read = |content: &Place| content.read(&root, &etc, &var);
+        let reader = Reader::default();
+        let read = |content: &Place| reader.keep(content.read(&root, &etc, &var));
         let today = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)?
             .as_secs();
         let plan =
             pleach_inject::plan(&customization, &tree, &read, u32::try_from(today / 86_400)?)?;
+        reader.finish()?;
         output::print(&describe(&plan))?;
         let arguments = plan.kernel_arguments.len() + plan.removed_kernel_arguments.len();
         if arguments > 0 && !self.dry_run && !self.allow_remainder {
@@ -109,14 +112,15 @@ fn open(path: &std::path::Path) -> Result<Dir> {
 struct Place(TreePath);
 
 impl Place {
-    fn read(&self, root: &Dir, etc: &Dir, var: &Dir) -> Option<Vec<u8>> {
+    fn read(&self, root: &Dir, etc: &Dir, var: &Dir) -> Result<Vec<u8>> {
         use std::os::unix::ffi::OsStrExt as _;
         let path = std::path::Path::new(std::ffi::OsStr::from_bytes(self.0.as_bytes()));
         match (path.strip_prefix("etc"), path.strip_prefix("var")) {
-            (Ok(rest), _) => etc.read(rest).ok(),
-            (_, Ok(rest)) => var.read(rest).ok(),
-            _ => root.read(path).ok(),
+            (Ok(rest), _) => etc.read(rest),
+            (_, Ok(rest)) => var.read(rest),
+            _ => root.read(path),
         }
+        .with_context(|| format!("reading {}", self.0))
     }
 }
 

@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 use clap::Args;
+use pleach_layer_merge::ContentRef;
 
 use super::exit::End;
 use super::fetch::Source;
-use super::image::{self, make};
+use super::image::{self, Reader, make};
 use super::output::{self, Format};
 
 /// Classify an image and check it, without running it.
@@ -23,7 +24,10 @@ impl Lint {
         let image = image::open(&self.image, &self.source)?;
         let spool = make(&std::env::temp_dir())?;
         let merged = image.merge(&spool)?;
-        let report = pleach_image_lint::lint(merged.tree(), &image::read);
+        let reader = Reader::default();
+        let read = |content: &ContentRef| reader.read(content);
+        let report = pleach_image_lint::lint(merged.tree(), &read);
+        reader.finish()?;
         match self.format {
             Format::Human => output::print(&report.to_string())?,
             Format::Json => output::print(&(serde_json::to_string_pretty(&report)? + "\n"))?,

@@ -17,7 +17,7 @@ use crate::cli::boot::{BootOptions, Booted, FirstBoot, Machines};
 use crate::cli::compose::Composed;
 use crate::cli::config::Document;
 use crate::cli::fetch::Source;
-use crate::cli::image::{self, Merged, OpenImage, make};
+use crate::cli::image::{self, Merged, OpenImage, Reader, make};
 use crate::cli::{derive, output};
 
 /// Everything that is known before something is composed or booted.
@@ -75,15 +75,18 @@ impl Work {
             true => Some(derive::plan(&customization, &merged, &base)?),
             false => None,
         };
+        let reader = Reader::default();
+        let read = |content: &ContentRef| reader.read(content);
         let etc = match routes.contains(&Route::Etc) {
             true => Some(pleach_inject::plan(
                 &customization,
                 merged.tree(),
-                &image::read,
+                &read,
                 today()?,
             )?),
             false => None,
         };
+        reader.finish()?;
         let subject = [
             ("base", format!("{}@{}", base.reference(), base.digest())),
             (
