@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use containers_image_proxy::{self as proxy, ImageProxy, OpenedImage};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::skopeo::{self, GOODBYE, Leash, proxy_error};
 use crate::stall::Stall;
@@ -29,7 +29,12 @@ pub(crate) struct Session {
     name: String,
     stall: Stall,
     leash: Leash,
+    /// Whether skopeo has been seen to have ended; whoever asks it something holds the lock.
+    ended: Mutex<bool>,
 }
+
+/// What the proxy says when skopeo ends while something is asked.
+const ENDED: &str = "skopeo proxy unexpectedly exited";
 
 impl Session {
     pub(crate) async fn open(
@@ -56,6 +61,7 @@ impl Session {
                 name,
                 stall,
                 leash,
+                ended: Mutex::new(false),
             }),
             Err(error) => {
                 leash.pull().await;
@@ -81,8 +87,25 @@ impl Session {
         operation: &str,
         request: impl Future<Output = proxy::Result<T>>,
     ) -> Result<T, Error> {
+        let request = self.ask(request);
         let answer = self.stall.watch(&self.name, operation, request).await?;
         answer.map_err(|error| proxy_error(&self.name, operation, error))
+    }
+
+    /// One request at a time, as the proxy has it too, and none once skopeo has ended: the proxy
+    /// reports its end once, and a second request that waits for it would panic.
+    async fn ask<T>(&self, request: impl Future<Output = proxy::Result<T>>) -> proxy::Result<T> {
+        let mut ended = self.ended.lock().await;
+        if *ended {
+            return Err(proxy::Error::Other(
+                format!("{ENDED} before this request").into(),
+            ));
+        }
+        let answer = request.await;
+        if let Err(error) = &answer {
+            *ended = error.to_string().contains(ENDED);
+        }
+        answer
     }
 
     /// Sends the blob's bytes to `to`, whatever they are, up to their end. Ends early, and well,
@@ -115,14 +138,18 @@ impl Session {
         // caller which it was.
         let (reader, driver): (Box<dyn AsyncRead + Send + Unpin>, _) =
             if self.proxy.supports_get_raw_blob() {
-                let (_, reader, driver) = self.proxy.get_raw_blob(&self.image, &wanted).await?;
+                let (_, reader, driver) = self
+                    .ask(self.proxy.get_raw_blob(&self.image, &wanted))
+                    .await?;
                 let driver = async { driver.await.map_err(proxy::Error::from) };
                 (Box::new(reader), futures_util::future::Either::Left(driver))
             } else {
-                let (reader, driver) = self.proxy.get_blob(&self.image, &wanted, size).await?;
+                let (reader, driver) = self
+                    .ask(self.proxy.get_blob(&self.image, &wanted, size))
+                    .await?;
                 (
                     Box::new(reader),
-                    futures_util::future::Either::Right(driver),
+                    futures_util::future::Either::Right(self.ask(driver)),
                 )
             };
         let mut pump = Pump {
@@ -151,7 +178,7 @@ impl Session {
     /// Lets skopeo remove its temporary files.
     pub(crate) async fn close(&self) {
         // What was fetched is verified already: that this fails changes nothing about it.
-        let _ = tokio::time::timeout(GOODBYE, self.proxy.close_image(&self.image)).await;
+        let _ = tokio::time::timeout(GOODBYE, self.ask(self.proxy.close_image(&self.image))).await;
     }
 
     /// Ends skopeo.
