@@ -129,6 +129,8 @@ fn result(line: &str) -> Option<(&str, Outcome)> {
     let outcome = match outcome.split([' ', ',', '(']).next()? {
         "ok" => Outcome::Passed,
         "FAILED" => Outcome::Failed,
+        // Not a test but what one starts: `#[ignore = "run by …"]`.
+        "ignored" if outcome.starts_with("ignored, run ") => return None,
         "ignored" => Outcome::Skipped,
         _ => return None,
     };
@@ -212,6 +214,7 @@ test a::fine ... ok
 test a::no_tool ... ok
 test a::broken ... FAILED
 test a::later ... ignored, needs a machine
+test a::child ... ignored, run by the tests below
 SKIP past_capture: no ostree
 test a::past_capture ... ok
 
