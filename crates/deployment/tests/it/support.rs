@@ -240,7 +240,9 @@ pub(crate) fn run(command: &mut Command) -> String {
 
 pub(crate) fn ostree(sysroot: &Path, arguments: &[&str]) -> String {
     let repo = sysroot.join("ostree/repo");
+    // In another locale it prints names that are not ASCII in another way.
     run(Command::new("ostree")
+        .env("LC_ALL", "C.UTF-8")
         .arg(format!("--repo={}", repo.display()))
         .args(arguments))
 }
@@ -248,6 +250,7 @@ pub(crate) fn ostree(sysroot: &Path, arguments: &[&str]) -> String {
 pub(crate) fn ostree_admin(sysroot: &Path, arguments: &[&str]) -> String {
     let sysroot = format!("--sysroot={}", sysroot.display());
     run(Command::new("ostree")
+        .env("LC_ALL", "C.UTF-8")
         .arg("admin")
         .arg(arguments[0])
         .arg(sysroot)
