@@ -104,7 +104,7 @@ fn every_fault_leaves_the_old_tree_or_the_new() {
         return merged.unwrap_or_else(|e| panic!("{e:?}"));
     }
     if Command::new("strace").arg("--version").output().is_err() {
-        return eprintln!("skipped: needs strace");
+        return eprintln!("SKIP: needs strace");
     }
     let mut points = 0;
     for fault in ["signal=KILL", "error=EIO", "error=ENOSPC"] {

@@ -101,7 +101,7 @@ fn libostree_lets_acls_be_inherited() {
 fn can_run() -> bool {
     let can = is_root() && Command::new("ostree").arg("--version").output().is_ok();
     if !can {
-        eprintln!("skipped: needs root and the ostree program");
+        eprintln!("SKIP: needs root and the ostree program");
     }
     can
 }
