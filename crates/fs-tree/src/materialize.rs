@@ -277,7 +277,7 @@ impl<C> Writer<'_, C> {
             let set = if direct {
                 rustix::fs::fchmod(&fd, mode)
             } else {
-                rustix::fs::chmod(magic_link(&fd), mode)
+                rustix::fs::chmod(xattr::magic_link(&fd), mode)
             };
             set.map_err(failed("change the mode of", path))?;
         }
@@ -303,9 +303,4 @@ impl<C> Writer<'_, C> {
         }
         Ok(())
     }
-}
-
-fn magic_link(fd: impl AsFd) -> String {
-    use std::os::fd::AsRawFd;
-    format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
 }

@@ -26,7 +26,7 @@ fn growing(mut read: impl FnMut(&mut [u8]) -> Result<usize>) -> Result<Vec<u8>> 
 }
 
 /// The magic link of an `O_PATH` descriptor: it leads to that very inode, a symbolic link too.
-fn magic_link(fd: impl AsFd) -> String {
+pub(crate) fn magic_link(fd: impl AsFd) -> String {
     format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
 }
 

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use cap_std::fs::Dir;
 use clap::{Args, Subcommand};
 use pleach_etc_merge::Policies;
 use pleach_fs_tree::{FileContent, ScanOptions, Tree, scan};
 
 use super::exit::End;
+use super::image::open_dir;
 use super::output;
 
 /// Look at the three-way merge of /etc that an upgrade would make.
@@ -56,7 +56,6 @@ impl Etc {
 }
 
 fn read(path: &Path) -> Result<Tree<FileContent>> {
-    let dir = Dir::open_ambient_dir(path, cap_std::ambient_authority())
-        .with_context(|| format!("opening {}", path.display()))?;
+    let dir = open_dir(path)?;
     scan(&dir, &ScanOptions::default()).with_context(|| format!("reading {}", path.display()))
 }

@@ -226,6 +226,12 @@ fn seconds(text: &str) -> Option<u64> {
     u64::try_from(days * 86_400 + hours * 3600 + minutes * 60 + seconds).ok()
 }
 
+/// The day since the epoch, as shadow(5) counts.
+pub(crate) fn today() -> Result<u32> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    Ok(u32::try_from(now.as_secs() / 86_400)?)
+}
+
 /// Opens a directory.
 pub(crate) fn open_dir(path: &Path) -> Result<Dir> {
     Dir::open_ambient_dir(path, ambient_authority())

@@ -11,7 +11,7 @@ use pleach_inject::EtcPlan;
 
 use super::config::Document;
 use super::exit::End;
-use super::image::Reader;
+use super::image::{Reader, open_dir, today};
 use super::output;
 
 /// Write a customization into a deployment, or as an Ignition document.
@@ -68,12 +68,12 @@ impl Inject {
 impl Etc {
     fn run(&self) -> Result<()> {
         let customization = self.document.read()?;
-        let root = open(&self.deployment)?;
+        let root = open_dir(&self.deployment)?;
         let etc = root
             .open_dir("etc")
             .with_context(|| format!("opening {}/etc", self.deployment.display()))?;
         let var = match &self.var {
-            Some(path) => open(path)?,
+            Some(path) => open_dir(path)?,
             None => root
                 .open_dir("var")
                 .context("opening the deployment's var")?,
@@ -82,11 +82,7 @@ impl Etc {
         // Contents are read again when one is asked for: only a few account files are.
         let reader = Reader::default();
         let read = |content: &Place| reader.keep(content.read(&root, &etc, &var));
-        let today = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)?
-            .as_secs();
-        let plan =
-            pleach_inject::plan(&customization, &tree, &read, u32::try_from(today / 86_400)?)?;
+        let plan = pleach_inject::plan(&customization, &tree, &read, today()?)?;
         reader.finish()?;
         output::print(&describe(&plan))?;
         let arguments = plan.kernel_arguments.len() + plan.removed_kernel_arguments.len();
@@ -100,11 +96,6 @@ impl Etc {
         }
         Ok(())
     }
-}
-
-fn open(path: &std::path::Path) -> Result<Dir> {
-    Dir::open_ambient_dir(path, cap_std::ambient_authority())
-        .with_context(|| format!("opening {}", path.display()))
 }
 
 /// Where a regular file is.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use pleach_booted_state::Snapshot;
@@ -17,7 +16,7 @@ use crate::cli::boot::{BootOptions, Booted, FirstBoot, Machines};
 use crate::cli::compose::Composed;
 use crate::cli::config::Document;
 use crate::cli::fetch::Source;
-use crate::cli::image::{self, Merged, OpenImage, Reader, make};
+use crate::cli::image::{self, Merged, OpenImage, Reader, make, today};
 use crate::cli::{derive, output};
 
 /// Everything that is known before something is composed or booted.
@@ -350,9 +349,4 @@ fn replace(output: &Path) -> Result<()> {
     image::remove(output)?;
     image::make_private(output)?;
     image::write(&output.join(MARK), b"")
-}
-
-fn today() -> Result<u32> {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    Ok(u32::try_from(seconds / 86_400)?)
 }
