@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "fs")]
+mod attributes;
 mod diff;
 mod dump;
 mod escape;
@@ -15,6 +17,8 @@ mod tree;
 #[cfg(feature = "fs")]
 mod xattr;
 
+#[cfg(feature = "fs")]
+pub use attributes::{MetadataError, read_xattrs, write_metadata};
 pub use diff::{Changed, Difference, Kinds, diff};
 pub use dump::{DumpError, dump, parse_dump};
 pub use escape::{UnescapeError, escape, unescape};

@@ -5,10 +5,11 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
 use cap_std::fs::Dir;
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use thiserror::Error;
 
-use crate::{Inode, InodeId, Kind, Metadata, Tree, TreePath, xattr};
+use crate::attributes::{MetadataError, node_type, write_metadata};
+use crate::{Inode, InodeId, Kind, Metadata, Tree, TreePath};
 
 /// Where the bytes of regular files come from.
 pub trait ContentSource<C> {
@@ -239,7 +240,6 @@ impl<C> Writer<'_, C> {
             .map_err(failed("link", path))
     }
 
-    /// Owner before mode and capabilities, since changing the owner clears both; time last.
     fn finish(
         &self,
         fd: impl AsFd,
@@ -247,60 +247,14 @@ impl<C> Writer<'_, C> {
         metadata: &Metadata,
         path: &TreePath,
     ) -> Result<(), MaterializeError> {
-        let direct = matches!(file_type, FileType::RegularFile | FileType::Directory);
-        if self.options.owner {
-            let owner = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
-            let (uid, gid) = (Some(owner.0), Some(owner.1));
-            rustix::fs::chownat(
-                &fd,
-                "",
-                uid,
-                gid,
-                AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW,
-            )
-            .map_err(failed("change the owner of", path))?;
-        }
-        if self.options.xattrs {
-            let set = || -> rustix::io::Result<()> {
-                for name in xattr::read(&fd, file_type)?.keys() {
-                    if name.starts_with(b"system.posix_acl_") && !metadata.xattrs.contains_key(name)
-                    {
-                        rustix::fs::fremovexattr(&fd, &**name)?;
-                    }
-                }
-                xattr::write(&fd, direct, &metadata.xattrs)
-            };
-            set().map_err(failed("set the extended attributes of", path))?;
-        }
-        if file_type != FileType::Symlink {
-            let mode = Mode::from_raw_mode(metadata.mode.into());
-            let set = if direct {
-                rustix::fs::fchmod(&fd, mode)
-            } else {
-                rustix::fs::chmod(xattr::magic_link(&fd), mode)
-            };
-            set.map_err(failed("change the mode of", path))?;
-        }
-        if self.options.mtime {
-            let mtime = Timespec {
-                tv_sec: metadata.mtime.seconds,
-                tv_nsec: metadata.mtime.nanoseconds.into(),
-            };
-            let omit = Timespec {
-                tv_sec: 0,
-                tv_nsec: UTIME_OMIT,
-            };
-            let times = Timestamps {
-                last_access: omit,
-                last_modification: mtime,
-            };
-            let set = if direct {
-                rustix::fs::futimens(&fd, &times)
-            } else {
-                rustix::fs::utimensat(&fd, "", &times, AtFlags::EMPTY_PATH)
-            };
-            set.map_err(failed("set the time of", path))?;
-        }
-        Ok(())
+        write_metadata(fd, node_type(file_type), metadata, self.options).map_err(|error| {
+            let MetadataError { operation, source } = error;
+            let path = path.clone();
+            MaterializeError::Io {
+                operation,
+                path,
+                source,
+            }
+        })
     }
 }

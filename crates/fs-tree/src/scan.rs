@@ -10,7 +10,8 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use crate::{Device, Inode, InodeId, Kind, Metadata, Name, Timestamp, Tree, TreePath, xattr};
+use crate::attributes::{node_type, read_xattrs};
+use crate::{Device, Inode, InodeId, Kind, Metadata, Name, Timestamp, Tree, TreePath};
 
 /// A SHA-256 digest; prints as `sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -265,7 +266,7 @@ impl Scanner<'_> {
                 nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or_default(),
             },
             xattrs: if self.options.xattrs {
-                xattr::read(fd, file_type)
+                read_xattrs(fd, node_type(file_type))
                     .map_err(failed("read the extended attributes of", path))?
             } else {
                 Default::default()

@@ -2,14 +2,20 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use rustix::fs::{FileType, XattrFlags};
+use rustix::fs::XattrFlags;
 use rustix::io::{Errno, Result};
 
 use crate::Xattrs;
 
 /// Calls `read` with a buffer that grows until the answer fits (the kernel says `ERANGE`).
 fn growing(mut read: impl FnMut(&mut [u8]) -> Result<usize>) -> Result<Vec<u8>> {
-    let mut buffer = vec![0; 256];
+    // Nearly all answers are small, or empty.
+    let mut small = [0; 256];
+    match read(&mut small) {
+        Err(Errno::RANGE) => {}
+        answer => return answer.map(|length| small[..length].to_vec()),
+    }
+    let mut buffer = vec![0; 1024];
     loop {
         match read(&mut buffer) {
             Ok(length) => {
@@ -30,11 +36,14 @@ pub(crate) fn magic_link(fd: impl AsFd) -> String {
     format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
 }
 
-/// Reads all extended attributes of an open inode. `fd` may be `O_PATH` (symbolic links, devices);
-/// then `/proc` must be mounted. A file system that has none gives none.
-pub(crate) fn read(fd: impl AsFd, file_type: FileType) -> Result<Xattrs> {
-    let direct = matches!(file_type, FileType::RegularFile | FileType::Directory);
-    let link = magic_link(&fd);
+/// Reads all extended attributes of an open inode. Where it is not `direct`, `fd` may be `O_PATH`
+/// (symbolic links, devices); then `/proc` must be mounted. A file system that has none gives none.
+pub(crate) fn read(fd: impl AsFd, direct: bool) -> Result<Xattrs> {
+    let link = if direct {
+        String::new()
+    } else {
+        magic_link(&fd)
+    };
     let names = growing(|buffer| {
         if direct {
             rustix::fs::flistxattr(&fd, buffer)
@@ -69,7 +78,11 @@ pub(crate) fn read(fd: impl AsFd, file_type: FileType) -> Result<Xattrs> {
 
 /// Sets extended attributes of an open inode; see [`read`] about `O_PATH`.
 pub(crate) fn write(fd: impl AsFd, direct: bool, xattrs: &Xattrs) -> Result<()> {
-    let link = magic_link(&fd);
+    let link = if direct {
+        String::new()
+    } else {
+        magic_link(&fd)
+    };
     for (name, value) in xattrs {
         if direct {
             rustix::fs::fsetxattr(&fd, &**name, value, XattrFlags::empty())?;
@@ -78,4 +91,13 @@ pub(crate) fn write(fd: impl AsFd, direct: bool, xattrs: &Xattrs) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// Removes an extended attribute; see [`read`] about `O_PATH`.
+pub(crate) fn remove(fd: impl AsFd, direct: bool, name: &[u8]) -> Result<()> {
+    if direct {
+        rustix::fs::fremovexattr(&fd, name)
+    } else {
+        rustix::fs::removexattr(magic_link(&fd), name)
+    }
 }
