@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use pleach_fs_tree::{Inode, InodeId, Name, NodeType, Tree, TreePath};
 
+use crate::contents::Contents;
 use crate::inode::{is_special, same_attributes, same_content};
 use crate::sides::Same;
 use crate::{Action, Error, Policies, Sides};
@@ -60,7 +61,7 @@ impl<'a, C> Aligned<'a, C> {
     pub(crate) fn new(
         trees: Sides<&'a Tree<C>>,
         policies: &Policies,
-        same: &impl Fn(&C, &C) -> bool,
+        contents: &impl Contents<C>,
     ) -> Result<Self, Error> {
         let mut aligned = Self {
             trees,
@@ -70,10 +71,11 @@ impl<'a, C> Aligned<'a, C> {
         let mut stack = vec![(None, 0, roots)];
         while let Some((name, parent, ids)) = stack.pop() {
             let index = aligned.nodes.len();
-            aligned.push(name, parent, ids, same);
+            aligned.push(name, parent, ids, contents);
             if index >= policies.max_paths {
                 let (path, limit) = (aligned.path(index), policies.max_paths);
-                return Err(Error::Limit { path, limit });
+                let what = "paths to merge";
+                return Err(Error::Limit { path, what, limit });
             }
             if !policies.rules.is_empty() {
                 aligned.nodes[index].rule = policies.covering(&aligned.path(index));
@@ -95,11 +97,11 @@ impl<'a, C> Aligned<'a, C> {
         name: Option<&'a Name>,
         parent: usize,
         ids: Sides<Option<InodeId>>,
-        same: &impl Fn(&C, &C) -> bool,
+        contents: &impl Contents<C>,
     ) {
         let inodes = self.inodes_of(ids);
         let content = Same::of(inodes, |a, b| match (a, b) {
-            (Some(a), Some(b)) => same_content(&a.kind, &b.kind, same),
+            (Some(a), Some(b)) => same_content(&a.kind, &b.kind, &|a, b| contents.same(a, b)),
             (a, b) => a.is_none() && b.is_none(),
         });
         let attributes = Same::of(inodes, |a, b| match (a, b) {
@@ -138,9 +140,9 @@ impl<'a, C> Aligned<'a, C> {
     fn facts(&self, index: usize, policies: &Policies) -> Facts {
         let node = &self.nodes[index];
         let types = self.types(index);
-        let action = node.rule.map(|rule| policies.rules[rule].action);
+        let action = node.rule.map(|rule| &policies.rules[rule].action);
         let keeps_local = action.is_some_and(Action::keeps_local);
-        let to_image = action == Some(Action::Image);
+        let to_image = action.is_some_and(Action::prefers_image);
         let directory = Some(NodeType::Directory);
         let special = types.current.is_some_and(is_special);
 

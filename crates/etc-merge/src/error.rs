@@ -17,11 +17,13 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// [`Policies::max_paths`](crate::Policies) was reached.
-    #[error("{path}: more than {limit} paths to merge")]
+    /// A limit was reached ([`Policies::max_paths`](crate::Policies), or the depth of directories).
+    #[error("{path}: more than {limit} {what}")]
     Limit {
         /// Where.
         path: TreePath,
+        /// Of what there is too much.
+        what: &'static str,
         /// The limit.
         limit: usize,
     },
@@ -39,34 +41,64 @@ pub enum Error {
         /// Where that was seen.
         path: TreePath,
     },
-    /// A directory cannot be read.
+    /// A directory, or something in it, cannot be read.
     #[cfg(feature = "fs")]
-    #[error("read the {side} tree")]
-    Scan {
-        /// `pristine`, `current`, `new`, or the name of the target.
-        side: String,
-        /// What failed.
-        source: pleach_fs_tree::ScanError,
-    },
-    /// The result cannot be written.
-    #[cfg(feature = "fs")]
-    #[error("write {name}")]
-    Write {
-        /// The directory that was being made.
-        name: Name,
-        /// What failed.
-        source: pleach_fs_tree::MaterializeError,
-    },
-    /// A system call failed.
-    #[cfg(feature = "fs")]
-    #[error("{operation} {path}")]
-    Io {
+    #[error("{operation} {path} of the {side} tree")]
+    Read {
+        /// `pristine`, `current` or `new`.
+        side: &'static str,
         /// What was tried, as a verb.
         operation: &'static str,
         /// Where.
         path: TreePath,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// The result cannot be written.
+    #[cfg(feature = "fs")]
+    #[error("{operation} {path} of {name}")]
+    Write {
+        /// The directory that was being made, beside the target.
+        name: Name,
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// Where in it.
+        path: TreePath,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A system call failed beside the target.
+    #[cfg(feature = "fs")]
+    #[error("{operation} {path}")]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// Where, below the deployment.
+        path: TreePath,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Something is mounted over a part of an image's tree, which then cannot be seen.
+    #[cfg(feature = "fs")]
+    #[error("{path} of the {side} tree: something is mounted there; unmount it")]
+    Mounted {
+        /// `pristine` or `new`.
+        side: &'static str,
+        /// Where.
+        path: TreePath,
+    },
+    /// Another merge is working on the deployment.
+    #[cfg(feature = "fs")]
+    #[error("another merge is working on this deployment; wait until it has ended")]
+    Busy,
+    /// The target is the result of a merge of other trees; somebody may have changed it since.
+    #[cfg(feature = "fs")]
+    #[error(
+        "{path} is the result of an earlier merge of other trees; merge again only if nobody has used it"
+    )]
+    AlreadyMerged {
+        /// The target.
+        path: TreePath,
     },
     /// The trees kept changing while they were read.
     #[cfg(feature = "fs")]

@@ -1,6 +1,7 @@
 //! What a merge has to tell about a path.
 
 use std::fmt;
+use std::sync::Arc;
 
 use pleach_fs_tree::escape;
 
@@ -59,6 +60,9 @@ pub enum Note {
     ImageAddedBelowLocalRemoval,
     /// A stamp ([`Policies::stamps`](crate::Policies)) is never in a result.
     StampRemoved,
+    /// The path is derived from others that the machine may have changed: this command makes it
+    /// anew.
+    Regenerate(Arc<str>),
     /// `security.ima` or `security.evm` signs a content or metadata that is not the result's.
     SignatureDropped(Box<[u8]>),
 }
@@ -102,6 +106,7 @@ impl fmt::Display for Note {
             Self::AttributesOfRemovedPath => f.write_str("attr-only-change-on-removed-path"),
             Self::ImageAddedBelowLocalRemoval => f.write_str("image-added-below-local-removal"),
             Self::StampRemoved => f.write_str("stamp-removed"),
+            Self::Regenerate(command) => write!(f, "regenerate:{}", escape(command.as_bytes())),
             Self::SignatureDropped(name) => write!(f, "signature-dropped:{}", escape(name)),
         }
     }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use pleach_fs_tree::{Inode, InodeId, Kind, Metadata, NodeType, Tree, TreePath};
 
 use crate::inode::without_overlayfs;
-use crate::{Action, Conflict, Error, Finding, Side, Sides, State};
+use crate::{Action, Conflict, Error, Finding, InputsDigest, Side, Sides, State};
 
 /// What a plan says of one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,32 @@ pub enum Resolution {
         /// The attributes.
         metadata: Box<Metadata>,
     },
+    /// A content that is made of all three sides, as a policy says.
+    Composed {
+        /// The content.
+        content: Composed,
+        /// The attributes.
+        metadata: Box<Metadata>,
+    },
+}
+
+/// The bytes of a file that a policy merged. They may be secrets (`shadow`), so they are not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Composed(pub Arc<[u8]>);
+
+impl fmt::Debug for Composed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+/// Where the content of a file of the result is from.
+#[derive(Debug)]
+pub enum ContentFrom<'a, C> {
+    /// A side has it at that path.
+    Side(Side, &'a C),
+    /// It is in the plan.
+    Composed(&'a Composed),
 }
 
 impl From<Side> for Resolution {
@@ -98,11 +125,27 @@ impl NodeSummary {
 pub struct MergePlan {
     entries: Vec<Entry>,
     paths: usize,
+    inputs: InputsDigest,
 }
 
 impl MergePlan {
-    pub(crate) fn new(entries: Vec<Entry>, paths: usize) -> Self {
-        Self { entries, paths }
+    pub(crate) fn new(entries: Vec<Entry>, paths: usize, inputs: InputsDigest) -> Self {
+        Self {
+            entries,
+            paths,
+            inputs,
+        }
+    }
+
+    /// For whoever left out paths that are the same in all trees.
+    #[cfg(feature = "fs")]
+    pub(crate) fn with_paths(self, paths: usize) -> Self {
+        Self { paths, ..self }
+    }
+
+    /// All that the plan was made from, as one digest.
+    pub fn inputs(&self) -> InputsDigest {
+        self.inputs
     }
 
     /// All entries. A path without one is the image's default, and stays it.
@@ -139,18 +182,38 @@ impl MergePlan {
             .filter(|entry| matches!(entry.policy, Some((Action::Fail, _))))
     }
 
+    /// Whether no policy refuses the merge.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if one does.
+    pub fn accepted(&self) -> Result<(), Error> {
+        let mut refused = self.refused();
+        match refused.next() {
+            None => Ok(()),
+            Some(first) => Err(Error::Refused {
+                first: first.path.clone(),
+                count: 1 + refused.count(),
+            }),
+        }
+    }
+
     /// The merged tree, from the trees that the plan was made from. No inode has two names in it:
     /// a hard link of either side becomes independent files, as copies are.
     ///
     /// # Errors
     /// [`Error::Refused`] where a policy says so, [`Error::OtherTrees`] where a path of the plan is
     /// not in the trees.
-    pub fn result<C: Clone>(&self, current: &Tree<C>, new: &Tree<C>) -> Result<Tree<C>, Error> {
-        self.result_with(current, new, |_, _, content| content.clone())
+    pub fn result<C>(&self, current: &Tree<C>, new: &Tree<C>) -> Result<Tree<C>, Error>
+    where
+        C: Clone + From<Vec<u8>>,
+    {
+        self.result_with(current, new, |_, content| match content {
+            ContentFrom::Side(_, content) => content.clone(),
+            ContentFrom::Composed(composed) => composed.0.to_vec().into(),
+        })
     }
 
-    /// Like [`result`](Self::result), where `content` says what becomes of a file's content: it is
-    /// given the side that the content is from, the path, and what that side's tree has.
+    /// Like [`result`](Self::result), where `content` says what becomes of a file's content.
     ///
     /// # Errors
     /// Like [`result`](Self::result).
@@ -158,15 +221,9 @@ impl MergePlan {
         &self,
         current: &Tree<C>,
         new: &Tree<C>,
-        content: impl FnMut(Side, &TreePath, &C) -> D,
+        content: impl FnMut(&TreePath, ContentFrom<'_, C>) -> D,
     ) -> Result<Tree<D>, Error> {
-        let mut refused = self.refused();
-        if let Some(first) = refused.next() {
-            return Err(Error::Refused {
-                first: first.path.clone(),
-                count: 1 + refused.count(),
-            });
-        }
+        self.accepted()?;
         let mut builder = Builder {
             out: Tree::new(Metadata::default()),
             current,
@@ -196,15 +253,19 @@ struct Builder<'a, C, D, F> {
     content: F,
 }
 
-impl<C, D, F: FnMut(Side, &TreePath, &C) -> D> Builder<'_, C, D, F> {
+impl<C, D, F: FnMut(&TreePath, ContentFrom<'_, C>) -> D> Builder<'_, C, D, F> {
     fn put(&mut self, entry: &Entry) -> Result<(), Error> {
+        let path = &entry.path;
         let (side, metadata) = match &entry.resolution {
             Resolution::Absent => return Ok(()),
             Resolution::Local => (Side::Local, None),
             Resolution::Image => (Side::Image, None),
             Resolution::Merged { content, metadata } => (*content, Some(&**metadata)),
+            Resolution::Composed { content, metadata } => {
+                let content = (self.content)(path, ContentFrom::Composed(content));
+                return self.insert(path, Inode::file((**metadata).clone(), content));
+            }
         };
-        let path = &entry.path;
         let id = self.tree(side).lookup(path);
         let id = id.ok_or_else(|| Error::OtherTrees { path: path.clone() })?;
         self.copy(path, side, id, metadata)
@@ -231,7 +292,9 @@ impl<C, D, F: FnMut(Side, &TreePath, &C) -> D> Builder<'_, C, D, F> {
         };
         let kind = match &inode.kind {
             Kind::Directory(_) => Kind::Directory(BTreeMap::new()),
-            Kind::File(content) => Kind::File((self.content)(side, path, content)),
+            Kind::File(content) => {
+                Kind::File((self.content)(path, ContentFrom::Side(side, content)))
+            }
             Kind::Symlink(target) => Kind::Symlink(target.clone()),
             Kind::CharDevice(device) => Kind::CharDevice(*device),
             Kind::BlockDevice(device) => Kind::BlockDevice(*device),
@@ -242,7 +305,11 @@ impl<C, D, F: FnMut(Side, &TreePath, &C) -> D> Builder<'_, C, D, F> {
             Some(metadata) => metadata.clone(),
             None => without_overlayfs(inode.metadata.clone()),
         };
-        let put = self.out.put(path, Inode { metadata, kind });
+        self.insert(path, Inode { metadata, kind })
+    }
+
+    fn insert(&mut self, path: &TreePath, inode: Inode<D>) -> Result<(), Error> {
+        let put = self.out.put(path, inode);
         put.map_err(|_| Error::OtherTrees { path: path.clone() })?;
         Ok(())
     }
@@ -298,6 +365,10 @@ impl fmt::Display for Resolution {
             Self::Merged { content, metadata } => {
                 let Metadata { mode, uid, gid, .. } = **metadata;
                 write!(f, "merged (content {content}, {mode:04o} {uid}:{gid})")
+            }
+            Self::Composed { content, metadata } => {
+                let Metadata { mode, uid, gid, .. } = **metadata;
+                write!(f, "composed ({content:?}, {mode:04o} {uid}:{gid})")
             }
         }
     }

@@ -1,13 +1,15 @@
 //! Policies by path: what the merge does otherwise than by default.
 
 use std::fmt;
+use std::sync::Arc;
 
 use pleach_fs_tree::{Name, TreePath};
 
 use crate::{Error, Pattern};
 
 /// What a [`Rule`] does with the paths that it covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Action {
     /// The default, said explicitly: one-sided changes win, a conflict goes to the machine.
     Local,
@@ -15,6 +17,22 @@ pub enum Action {
     Image,
     /// A conflict refuses the whole merge ([`MergePlan::refused`](crate::MergePlan::refused)).
     Fail,
+    /// A text that both sides changed is merged line by line, but only where no two changes meet;
+    /// otherwise it is a conflict like any other. Nothing is ever marked up in the file.
+    Text,
+    /// A set of lines (`/etc/shells`): what either side added or removed is added or removed.
+    Lines,
+    /// `passwd`, `group`, `shadow`, `gshadow`, `subuid` and `subgid` of one directory, entry by
+    /// entry and field by field, as one transaction.
+    Accounts,
+    /// A file of keys and values, key by key.
+    Keyed(Format),
+    /// Made from something else: the image's is taken where it has one, and the plan names the
+    /// command that makes it anew.
+    Derived {
+        /// The command, for a shell.
+        regenerate: Arc<str>,
+    },
     /// The machine's side is kept whatever the image does, also where it equals the default now, and
     /// also where it is that there is nothing.
     Pin,
@@ -22,9 +40,36 @@ pub enum Action {
     Ignore,
 }
 
+/// How a file of keys and values is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// Sections and `key = value`, as systemd, NetworkManager and many others have it.
+    Ini,
+    /// TOML (needs the feature `toml`).
+    Toml,
+    /// JSON (needs the feature `json`).
+    Json,
+}
+
+impl Format {
+    /// One word, as a configuration file spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ini => "ini",
+            Self::Toml => "toml",
+            Self::Json => "json",
+        }
+    }
+}
+
 impl Action {
-    pub(crate) fn keeps_local(self) -> bool {
+    pub(crate) fn keeps_local(&self) -> bool {
         matches!(self, Self::Pin | Self::Ignore)
+    }
+
+    pub(crate) fn prefers_image(&self) -> bool {
+        matches!(self, Self::Image | Self::Derived { .. })
     }
 }
 
@@ -34,6 +79,11 @@ impl fmt::Display for Action {
             Self::Local => "local",
             Self::Image => "image",
             Self::Fail => "fail",
+            Self::Text => "text",
+            Self::Lines => "lines",
+            Self::Accounts => "accounts",
+            Self::Keyed(format) => format.as_str(),
+            Self::Derived { .. } => "derived",
             Self::Pin => "pin",
             Self::Ignore => "ignore",
         })

@@ -11,20 +11,23 @@
 //!    attributes or removed paths.
 //! 6. Otherwise content, mode, owner, group and each extended attribute are merged on their own.
 
+use std::sync::Arc;
+
 use pleach_fs_tree::{InodeId, Metadata, NodeType, Tree};
 
 use crate::align::{Aligned, Facts, Node};
+use crate::contents::{Bytes, Contents};
 use crate::finding::{Conflict, Finding, Note};
 use crate::inode::{self, SELINUX, is_special};
 use crate::plan::{Entry, MergePlan, NodeSummary, Resolution};
 use crate::state::Divergence;
-use crate::{Action, Error, Labels, Policies, Side, Sides, State};
+use crate::{Action, Error, Labels, Policies, Side, Sides, State, inputs};
 
-/// Plans the merge of three trees whose contents can be compared.
+/// Plans the merge of three trees that hold the bytes of their files.
 ///
 /// # Errors
 /// [`Error::Limit`]. A conflict is no error: see [`MergePlan::conflicts`].
-pub fn plan<C: PartialEq>(
+pub fn plan<C: AsRef<[u8]>>(
     pristine: &Tree<C>,
     current: &Tree<C>,
     new: &Tree<C>,
@@ -35,20 +38,31 @@ pub fn plan<C: PartialEq>(
         current,
         new,
     };
-    plan_with(trees, policies, C::eq)
+    plan_with(trees, policies, &Bytes)
 }
 
-/// Like [`plan`], with a way to compare two contents. It is called with contents of the same path
-/// only, and must be an equivalence.
+/// Like [`plan`], for trees in which something else stands for the contents.
 ///
 /// # Errors
-/// [`Error::Limit`].
+/// [`Error::Limit`], and those of [`Contents::bytes`].
 pub fn plan_with<C>(
     trees: Sides<&Tree<C>>,
     policies: &Policies,
-    same: impl Fn(&C, &C) -> bool,
+    contents: &impl Contents<C>,
 ) -> Result<MergePlan, Error> {
-    let aligned = Aligned::new(trees, policies, &same)?;
+    let digests = trees.map(|tree| inputs::of_tree(tree, contents));
+    plan_read(trees, policies, contents, digests)
+}
+
+/// For whoever has made the digests of the trees already, and may have left out paths that are the
+/// same in all three: they change nothing for the others.
+pub(crate) fn plan_read<C>(
+    trees: Sides<&Tree<C>>,
+    policies: &Policies,
+    contents: &impl Contents<C>,
+    digests: Sides<[u8; 32]>,
+) -> Result<MergePlan, Error> {
+    let aligned = Aligned::new(trees, policies, contents)?;
     let mut below = Vec::with_capacity(aligned.nodes.len());
     let mut entries = Vec::new();
     for (index, node) in aligned.nodes.iter().enumerate() {
@@ -61,7 +75,8 @@ pub fn plan_with<C>(
         decision.findings.sort();
         entries.extend(entry(&aligned, index, policies, decision));
     }
-    Ok(MergePlan::new(entries, aligned.nodes.len()))
+    let digest = inputs::with_policies(digests, policies);
+    Ok(MergePlan::new(entries, aligned.nodes.len(), digest))
 }
 
 /// What becomes of the paths below one.
@@ -118,12 +133,12 @@ fn decide<C>(
 ) -> Decision {
     let node = &aligned.nodes[index];
     let types = aligned.types(index);
-    let action = node.rule.map(|rule| policies.rules[rule].action);
+    let action = node.rule.map(|rule| &policies.rules[rule].action);
     let special = types.current.is_some_and(is_special)
         && !node.own.pristine_current
         && !node.own.current_new;
     match inherited {
-        _ if special && action != Some(Action::Ignore) => {
+        _ if special && action != Some(&Action::Ignore) => {
             return Decision::whole(Side::Image).note(Note::SpecialSkipped);
         }
         _ if special => return Decision::whole(Side::Image),
@@ -141,6 +156,9 @@ fn decide<C>(
             _ => Decision::whole(Side::Local),
         };
     }
+    if let (Some(Action::Derived { regenerate }), false) = (action, node.here.pinned) {
+        return derived(node, types, regenerate);
+    }
     if node.whole.current_new {
         return follow(Side::Image);
     }
@@ -151,9 +169,9 @@ fn decide<C>(
     if node.whole.pristine_new {
         return follow(Side::Local);
     }
-    let prefer = match action {
-        Some(Action::Image) => Side::Image,
-        _ => Side::Local,
+    let prefer = match action.is_some_and(Action::prefers_image) {
+        true => Side::Image,
+        false => Side::Local,
     };
     match (types.current, types.new) {
         (None, _) => locally_removed(node, types, prefer),
@@ -173,6 +191,32 @@ fn decide<C>(
                 }
             }
         }
+    }
+}
+
+/// The image's, where it has one or had one; what only the machine has made stays until it is made
+/// anew.
+fn derived(node: &Node<'_>, types: Sides<Option<NodeType>>, regenerate: &Arc<str>) -> Decision {
+    let directory = Some(NodeType::Directory);
+    match (types.current, types.new) {
+        (current, new) if current == directory && new == directory => {
+            return Decision::take(Side::Image, Below::Merge);
+        }
+        (current, None) if current == directory => {
+            return match node.here.local_stays {
+                true => Decision::take(Side::Local, Below::Merge),
+                false => Decision::whole(Side::Image),
+            };
+        }
+        _ => {}
+    }
+    let decision = match (types.pristine, types.new) {
+        (None, None) => Decision::whole(Side::Local),
+        _ => Decision::whole(Side::Image),
+    };
+    match node.content.pristine_current || node.content.current_new {
+        true => decision,
+        false => decision.note(Note::Regenerate(regenerate.clone())),
     }
 }
 
@@ -279,6 +323,7 @@ fn entry<C>(
         Resolution::Image => Some(Side::Image),
         Resolution::Local => Some(Side::Local),
         Resolution::Merged { content, .. } => Some(*content),
+        Resolution::Composed { .. } => Some(Side::Image),
     };
     if !taken.is_some_and(has) {
         resolution = Resolution::Absent;
@@ -296,8 +341,8 @@ fn entry<C>(
             findings = vec![Finding::Note(Note::StampRemoved)];
         }
     }
-    let action = node.rule.map(|rule| policies.rules[rule].action);
-    if action == Some(Action::Ignore) {
+    let action = node.rule.map(|rule| &policies.rules[rule].action);
+    if action == Some(&Action::Ignore) {
         findings.clear();
     }
     if state == State::ImageDefault && findings.is_empty() {
@@ -312,7 +357,7 @@ fn entry<C>(
         carries_label,
         policy: node.rule.map(|rule| {
             let rule = &policies.rules[rule];
-            (rule.action, rule.origin.clone())
+            (rule.action.clone(), rule.origin.clone())
         }),
         findings,
         saved,

@@ -15,8 +15,9 @@ fn merge(sides: [&str; 3], policies: &Policies) -> (MergePlan, Etc) {
 }
 
 fn policies(rules: &[(&str, Action)]) -> Policies {
-    let rule =
-        |(pattern, action): &(&str, Action)| Rule::new(pattern, *action, "test").expect("a rule");
+    let rule = |(pattern, action): &(&str, Action)| {
+        Rule::new(pattern, action.clone(), "test").expect("a rule")
+    };
     Policies {
         rules: rules.iter().map(rule).collect(),
         ..Policies::default()

@@ -1,11 +1,10 @@
 //! `pleach etc`: the three-way merge of /etc, looked at.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand};
-use pleach_etc_merge::Policies;
-use pleach_fs_tree::{FileContent, ScanOptions, Tree, scan};
+use pleach_etc_merge::{ApplyOptions, Policies, plan_dirs};
 
 use super::exit::End;
 use super::image::open_dir;
@@ -40,12 +39,15 @@ struct Sides {
 impl Etc {
     pub(crate) fn run(&self) -> Result<End> {
         let What::Plan(sides) = &self.what;
-        let (pristine, current, new) = (
-            read(&sides.pristine)?,
-            read(&sides.current)?,
-            read(&sides.new)?,
-        );
-        let plan = pleach_etc_merge::plan(&pristine, &current, &new, &Policies::default())?;
+        let pristine = open_dir(&sides.pristine)?;
+        let current = open_dir(&sides.current)?;
+        let new = open_dir(&sides.new)?;
+        let dirs = pleach_etc_merge::Sides {
+            pristine: &pristine,
+            current: &current,
+            new: &new,
+        };
+        let plan = plan_dirs(dirs, &Policies::default(), &ApplyOptions::default())?.plan;
         output::print(&plan.to_string())?;
         Ok(if plan.conflicts().next().is_none() {
             End::Fine
@@ -53,9 +55,4 @@ impl Etc {
             End::Differs
         })
     }
-}
-
-fn read(path: &Path) -> Result<Tree<FileContent>> {
-    let dir = open_dir(path)?;
-    scan(&dir, &ScanOptions::default()).with_context(|| format!("reading {}", path.display()))
 }

@@ -1,0 +1,253 @@
+//! The directory that holds the target, and all that lies beside it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use cap_std::fs::Dir;
+use pleach_fs_tree::{Name, TreePath};
+use rustix::fs::{FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::ApplyOptions;
+use super::journal::Journal;
+use super::known::Known;
+use super::stat::{Stat, open_directory};
+use crate::Error;
+
+/// After this fails the target is the result, but a power failure may undo it.
+const EXCHANGED: &str = "sync what was exchanged in";
+
+/// The deployment's directory, held against other merges while this lives.
+pub(super) struct Deployment<'a> {
+    dir: &'a Dir,
+    /// Open for reading: a `Dir` may be open as a path alone, which can be neither synced nor locked.
+    fd: OwnedFd,
+    options: &'a ApplyOptions,
+}
+
+/// The names beside the target `etc`.
+#[derive(Clone, Copy)]
+pub(super) enum Beside {
+    /// The result in the making.
+    New,
+    /// What was the target before.
+    Previous,
+    /// The versions that were not taken.
+    Saved,
+    SavedNew,
+    Journal,
+    JournalNew,
+    Known,
+    KnownNew,
+}
+
+impl Beside {
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::New => ".new",
+            Self::Previous => ".prev",
+            Self::Saved => ".saved",
+            Self::SavedNew => ".saved.new",
+            Self::Journal => ".journal",
+            Self::JournalNew => ".journal.new",
+            Self::Known => ".known",
+            Self::KnownNew => ".known.new",
+        }
+    }
+}
+
+impl<'a> Deployment<'a> {
+    pub(super) fn lock(dir: &'a Dir, options: &'a ApplyOptions) -> Result<Self, Error> {
+        let fd = open_directory(dir, b".").map_err(|source| Error::Io {
+            operation: "open",
+            path: TreePath::root(),
+            source,
+        })?;
+        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { dir, fd, options }),
+            Err(Errno::WOULDBLOCK) => Err(Error::Busy),
+            Err(error) => Err(Error::Io {
+                operation: "lock",
+                path: TreePath::root(),
+                source: error.into(),
+            }),
+        }
+    }
+
+    pub(super) fn name(&self, beside: Beside) -> Name {
+        let name = [self.options.target.as_bytes(), beside.suffix().as_bytes()].concat();
+        Name::new(&name).expect("longer, and as plain")
+    }
+
+    pub(super) fn find(&self, name: &Name) -> Result<Option<Stat>, Error> {
+        Stat::find(&self.fd, name.as_bytes()).map_err(failed("find", name))
+    }
+
+    /// Makes an empty directory, removing what had its name, and opens it.
+    pub(super) fn make(&self, beside: Beside) -> Result<OwnedFd, Error> {
+        let name = self.name(beside);
+        self.remove(beside)?;
+        rustix::fs::mkdirat(&self.fd, name.as_bytes(), Mode::RWXU)
+            .map_err(failed("make", &name))?;
+        open_directory(&self.fd, name.as_bytes()).map_err(failed("open", &name))
+    }
+
+    pub(super) fn open(&self, beside: Beside) -> Result<OwnedFd, Error> {
+        let name = self.name(beside);
+        open_directory(&self.fd, name.as_bytes()).map_err(failed("open", &name))
+    }
+
+    /// Removes a file or a directory with all that is in it; nothing is done where there is none.
+    pub(super) fn remove(&self, beside: Beside) -> Result<(), Error> {
+        let name = self.name(beside);
+        remove(self.dir, &name).map_err(failed("remove", &name))
+    }
+
+    pub(super) fn rename(&self, from: Beside, to: Beside) -> Result<(), Error> {
+        rename(
+            &self.fd,
+            &self.name(from),
+            &self.name(to),
+            RenameFlags::empty(),
+        )
+    }
+
+    /// The result becomes the target. What was there becomes [`Beside::Previous`], in one step with
+    /// it: that name is complete and synced whenever it exists.
+    pub(super) fn exchange(&self) -> Result<(), Error> {
+        let target = &self.options.target;
+        let (new, previous) = (self.name(Beside::New), self.name(Beside::Previous));
+        if self.find(target)?.is_none() {
+            rename(&self.fd, &new, target, RenameFlags::NOREPLACE)?;
+        } else {
+            self.remove(Beside::Previous)?;
+            rename(&self.fd, &new, &previous, RenameFlags::NOREPLACE)?;
+            let exchanged = rename(&self.fd, &previous, target, RenameFlags::EXCHANGE);
+            if exchanged.is_err() {
+                // It holds the result, not what was there before.
+                rename(&self.fd, &previous, &new, RenameFlags::NOREPLACE)?;
+                self.remove(Beside::New)?;
+            }
+            exchanged?;
+        }
+        self.sync(EXCHANGED)
+    }
+
+    /// Exchanges the target and what was there before.
+    pub(super) fn exchange_back(&self) -> Result<(), Error> {
+        let previous = self.name(Beside::Previous);
+        rename(
+            &self.fd,
+            &previous,
+            &self.options.target,
+            RenameFlags::EXCHANGE,
+        )?;
+        self.sync(EXCHANGED)
+    }
+
+    /// The whole file system: the result is many files, and one call is less than each alone.
+    pub(super) fn sync(&self, operation: &'static str) -> Result<(), Error> {
+        if !self.options.sync {
+            return Ok(());
+        }
+        rustix::fs::syncfs(&self.fd).map_err(|error| Error::Io {
+            operation,
+            path: TreePath::root(),
+            source: error.into(),
+        })
+    }
+
+    pub(super) fn journal(&self) -> Result<Option<Journal>, Error> {
+        let bytes = self.read(Beside::Journal)?;
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        Ok(text.as_deref().and_then(Journal::from_text))
+    }
+
+    /// Replaces the journal, on disk before this returns.
+    pub(super) fn note(&self, journal: &Journal) -> Result<(), Error> {
+        self.write(Beside::JournalNew, journal.to_text().as_bytes(), true)?;
+        self.rename(Beside::JournalNew, Beside::Journal)?;
+        if self.options.sync {
+            let name = self.name(Beside::Journal);
+            rustix::fs::fsync(&self.fd).map_err(failed("sync", &name))?;
+        }
+        Ok(())
+    }
+
+    /// What is known from the merge that made the target.
+    pub(super) fn known(&self) -> Result<Known, Error> {
+        let bytes = self.read(Beside::Known)?;
+        Ok(bytes
+            .and_then(|bytes| Known::from_bytes(&bytes))
+            .unwrap_or_default())
+    }
+
+    pub(super) fn keep_known(&self, known: &Known) -> Result<(), Error> {
+        self.write(Beside::KnownNew, &known.to_bytes(), false)
+    }
+
+    fn write(&self, beside: Beside, bytes: &[u8], sync: bool) -> Result<(), Error> {
+        let name = self.name(beside);
+        let write = || -> io::Result<()> {
+            let flags = OFlags::WRONLY
+                | OFlags::CREATE
+                | OFlags::TRUNC
+                | OFlags::NOFOLLOW
+                | OFlags::CLOEXEC;
+            let mode = Mode::RUSR | Mode::WUSR;
+            let fd = rustix::fs::openat(&self.fd, name.as_bytes(), flags, mode)?;
+            let mut file = cap_std::fs::File::from_std(fd.into());
+            io::Write::write_all(&mut file, bytes)?;
+            match sync && self.options.sync {
+                true => file.sync_all(),
+                false => Ok(()),
+            }
+        };
+        write().map_err(failed("write", &name))
+    }
+
+    fn read(&self, beside: Beside) -> Result<Option<Vec<u8>>, Error> {
+        let name = self.name(beside);
+        let read = || -> io::Result<Option<Vec<u8>>> {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let fd = match rustix::fs::openat(&self.fd, name.as_bytes(), flags, Mode::empty()) {
+                Err(Errno::NOENT) => return Ok(None),
+                opened => opened?,
+            };
+            let mut file = cap_std::fs::File::from_std(fd.into());
+            let mut bytes = Vec::new();
+            io::Read::read_to_end(&mut file, &mut bytes)?;
+            Ok(Some(bytes))
+        };
+        read().map_err(failed("read", &name))
+    }
+}
+
+/// Removes a name and all that is below it; nothing is followed.
+pub(super) fn remove(dir: &Dir, name: &Name) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::OsStr::from_bytes(name.as_bytes());
+    match Stat::find(dir, name.as_bytes())? {
+        None => Ok(()),
+        Some(stat) if stat.is_directory() => dir.remove_dir_all(path),
+        Some(_) => dir.remove_file(path),
+    }
+}
+
+fn rename(fd: &OwnedFd, from: &Name, to: &Name, flags: RenameFlags) -> Result<(), Error> {
+    let operation = match flags {
+        RenameFlags::EXCHANGE => "exchange",
+        _ => "rename",
+    };
+    rustix::fs::renameat_with(fd, from.as_bytes(), fd, to.as_bytes(), flags)
+        .map_err(failed(operation, to))
+}
+
+fn failed<E: Into<io::Error>>(operation: &'static str, name: &Name) -> impl FnOnce(E) -> Error {
+    let path = TreePath::from(name.clone());
+    move |error| Error::Io {
+        operation,
+        path,
+        source: error.into(),
+    }
+}

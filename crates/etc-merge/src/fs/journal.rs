@@ -1,0 +1,77 @@
+//! What a merge in progress has done, for the run after one that was killed.
+
+use std::fmt::Write as _;
+
+use crate::InputsDigest;
+
+const FIRST_LINE: &str = "pleach-etc-merge journal 1";
+
+/// The state of the directory beside the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Journal {
+    /// `etc.new`, with this inode number, is a copy of the new tree with this digest.
+    Prepared { inode: u64, new: [u8; 32] },
+    /// `etc.new` is being changed: if nobody is at it, it is worthless.
+    Merging,
+    /// The directory with this inode number is the result of a merge; it is about to become, or is,
+    /// the target.
+    Merged { inode: u64, inputs: InputsDigest },
+}
+
+impl Journal {
+    pub(super) fn to_text(&self) -> String {
+        let mut out = format!("{FIRST_LINE}\n");
+        match self {
+            Self::Prepared { inode, new } => {
+                out.push_str(&format!("prepared {inode} "));
+                hex(&mut out, new);
+            }
+            Self::Merging => out.push_str("merging"),
+            Self::Merged { inode, inputs } => {
+                out.push_str(&format!("merged {inode} "));
+                hex(&mut out, &inputs.0);
+            }
+        }
+        out.push('\n');
+        out
+    }
+
+    /// `None` for anything that is no whole journal: as good as none.
+    pub(super) fn from_text(text: &str) -> Option<Self> {
+        let mut lines = text.strip_suffix('\n')?.lines();
+        if lines.next()? != FIRST_LINE {
+            return None;
+        }
+        let words: Vec<_> = lines.next()?.split(' ').collect();
+        let journal = match *words.as_slice() {
+            ["prepared", inode, new] => Self::Prepared {
+                inode: inode.parse().ok()?,
+                new: unhex(new)?,
+            },
+            ["merging"] => Self::Merging,
+            ["merged", inode, inputs] => Self::Merged {
+                inode: inode.parse().ok()?,
+                inputs: InputsDigest(unhex(inputs)?),
+            },
+            _ => return None,
+        };
+        lines.next().is_none().then_some(journal)
+    }
+}
+
+fn hex(out: &mut String, bytes: &[u8; 32]) {
+    for byte in bytes {
+        write!(out, "{byte:02x}").expect("writing to a string");
+    }
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut out = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (i, byte) in out.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()?;
+    }
+    Some(out)
+}
