@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod align;
+mod content;
 mod error;
 mod finding;
 #[cfg(feature = "fs")]
@@ -14,6 +15,10 @@ mod sides;
 mod state;
 mod strict;
 
+pub use content::accounts::{AccountReport, Accounts, Database, MergedAccounts, merge_accounts};
+pub use content::lines::merge_lines;
+pub use content::text::merge_text;
+pub use content::{ContentOptions, KeyConflict, MergedContent, NotMerged};
 pub use error::Error;
 pub use finding::{Attribute, Conflict, Finding, Note};
 #[cfg(feature = "fs")]
