@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pleach_fs_tree::{Inode, InodeId, Name, NodeType, Tree, TreePath};
 
-use crate::contents::Contents;
+use crate::bytes::Contents;
 use crate::inode::{is_special, same_attributes, same_content};
 use crate::sides::Same;
 use crate::{Action, Error, Policies, Sides};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pleach_fs_tree::escape;
 
 use crate::state::Divergence;
+use crate::{AccountReport, KeyConflict, NotMerged};
 
 /// Something that is told about a path besides its state and its resolution.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +34,10 @@ pub enum Conflict {
     LocalRemovedImageRetyped,
     /// Both sides set an attribute, to different values.
     Attribute(Attribute),
+    /// Both sides set a key of a file that is merged by its keys: the machine's is kept.
+    Key(KeyConflict),
+    /// Both sides changed the same of an account: the machine's is kept.
+    Account(AccountReport),
 }
 
 /// An attribute that is merged on its own.
@@ -63,6 +68,14 @@ pub enum Note {
     /// The path is derived from others that the machine may have changed: this command makes it
     /// anew.
     Regenerate(Arc<str>),
+    /// Something about the merged accounts that nobody has to decide.
+    Account(AccountReport),
+    /// A policy merges what files say, and what this one says was not at hand.
+    NeedsContents,
+    /// A policy merges what files say, and cannot do so here, for this reason.
+    NotMerged(NotMerged),
+    /// The policy for account files covers something that is none.
+    NoAccounts,
     /// `security.ima` or `security.evm` signs a content or metadata that is not the result's.
     SignatureDropped(Box<[u8]>),
 }
@@ -84,6 +97,8 @@ impl fmt::Display for Conflict {
             Self::TypeOverLocalAttributes => f.write_str("type(local attributes or removals only)"),
             Self::LocalRemovedImageRetyped => f.write_str("local-removed/image-retyped"),
             Self::Attribute(attribute) => write!(f, "attr:{attribute}"),
+            Self::Key(key) => write!(f, "key:{key}"),
+            Self::Account(report) => write!(f, "account:{report}"),
         }
     }
 }
@@ -107,6 +122,10 @@ impl fmt::Display for Note {
             Self::ImageAddedBelowLocalRemoval => f.write_str("image-added-below-local-removal"),
             Self::StampRemoved => f.write_str("stamp-removed"),
             Self::Regenerate(command) => write!(f, "regenerate:{}", escape(command.as_bytes())),
+            Self::Account(report) => write!(f, "account:{report}"),
+            Self::NeedsContents => f.write_str("needs-contents"),
+            Self::NotMerged(why) => write!(f, "not-merged:{why}"),
+            Self::NoAccounts => f.write_str("not-merged:not an account file"),
             Self::SignatureDropped(name) => write!(f, "signature-dropped:{}", escape(name)),
         }
     }

@@ -71,18 +71,22 @@ pub(crate) struct Merged {
 }
 
 /// Merges two inodes of one type. `pristine` is `None` where there is none of that type: then both
-/// sides were added. `same` says which contents are equal. `prefer` is taken in a conflict.
+/// sides were added. `same` says which contents are equal. `prefer` is taken in a conflict. Where the
+/// content is `composed` of both, contents are no conflict.
 pub(crate) fn merge<C>(
     inodes: Sides<Option<&Inode<C>>>,
     same: Same,
     prefer: Side,
+    composed: bool,
 ) -> Option<Merged> {
     let (current, new) = (inodes.current?, inodes.new?);
     let pristine = inodes
         .pristine
         .filter(|inode| inode.kind.node_type() == new.kind.node_type());
     let mut conflicts = Vec::new();
-    let content = if same.current_new || (pristine.is_some() && same.pristine_current) {
+    let content = if composed {
+        Side::Local
+    } else if same.current_new || (pristine.is_some() && same.pristine_current) {
         Side::Image
     } else if pristine.is_some() && same.pristine_new {
         Side::Local
@@ -103,7 +107,7 @@ pub(crate) fn merge<C>(
         prefer,
         conflicts,
     };
-    let (metadata, dropped) = merger.metadata(content, same.current_new)?;
+    let (metadata, dropped) = merger.metadata(content, composed, same.current_new)?;
     Some(Merged {
         content,
         metadata,
@@ -119,7 +123,12 @@ struct Merger<'a> {
 }
 
 impl<'a> Merger<'a> {
-    fn metadata(&mut self, content: Side, equal: bool) -> Option<(Metadata, Vec<Box<[u8]>>)> {
+    fn metadata(
+        &mut self,
+        content: Side,
+        composed: bool,
+        equal: bool,
+    ) -> Option<(Metadata, Vec<Box<[u8]>>)> {
         let (current, new) = (self.metadata.current?, self.metadata.new?);
         let mut merged = Metadata {
             mode: self.pick(Attribute::Mode, |m| Some(m.mode))?,
@@ -147,6 +156,7 @@ impl<'a> Merger<'a> {
         for name in names {
             let value = match name {
                 SELINUX => get(new, name),
+                IMA if composed => None,
                 IMA if !equal => self.signature_of(content),
                 _ => self.pick(Attribute::Xattr(name.into()), |m| get(m, name)),
             };
@@ -163,6 +173,7 @@ impl<'a> Merger<'a> {
             same_attributes(&side, &merged).then_some(signature)
         };
         let signature = match content {
+            _ if composed => None,
             _ if equal => whole(new).or_else(|| whole(current)),
             Side::Image => whole(new),
             Side::Local => whole(current),

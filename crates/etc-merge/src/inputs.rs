@@ -5,7 +5,7 @@ use std::fmt;
 use pleach_fs_tree::{Inode, Kind, Metadata, Tree, escape};
 use sha2::{Digest as _, Sha256};
 
-use crate::contents::Contents;
+use crate::bytes::Contents;
 use crate::{Policies, Sides};
 
 /// The SHA-256 of everything that a plan was made from: the three trees and the policies. Two plans

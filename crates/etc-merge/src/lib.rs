@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 mod align;
-mod contents;
+mod bytes;
+mod compose;
+mod content;
 mod error;
 mod finding;
 #[cfg(feature = "fs")]
@@ -16,7 +18,11 @@ mod sides;
 mod state;
 mod strict;
 
-pub use contents::{Bytes, Contents};
+pub use bytes::{Bytes, Contents};
+pub use content::accounts::{AccountReport, Accounts, Database, MergedAccounts, merge_accounts};
+pub use content::lines::merge_lines;
+pub use content::text::merge_text;
+pub use content::{ContentOptions, KeyConflict, MergedContent, NotMerged};
 pub use error::Error;
 pub use finding::{Attribute, Conflict, Finding, Note};
 #[cfg(feature = "fs")]

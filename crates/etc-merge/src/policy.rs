@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pleach_fs_tree::{Name, TreePath};
 
-use crate::{Error, Pattern};
+use crate::{ContentOptions, Error, Pattern};
 
 /// What a [`Rule`] does with the paths that it covers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +66,14 @@ impl Format {
 impl Action {
     pub(crate) fn keeps_local(&self) -> bool {
         matches!(self, Self::Pin | Self::Ignore)
+    }
+
+    /// It merges what files say.
+    pub(crate) fn reads(&self) -> bool {
+        matches!(
+            self,
+            Self::Text | Self::Lines | Self::Accounts | Self::Keyed(_)
+        )
     }
 
     pub(crate) fn prefers_image(&self) -> bool {
@@ -141,6 +149,8 @@ pub struct Policies {
     pub stamps: Vec<TreePath>,
     /// Where SELinux labels come from.
     pub labels: Labels,
+    /// What a policy that merges what files say may use.
+    pub content: ContentOptions,
     /// The most paths that the three trees may have together; more are [`Error::Limit`].
     pub max_paths: usize,
 }
@@ -154,6 +164,7 @@ impl Default for Policies {
             rules: Vec::new(),
             stamps: updated.into_iter().collect(),
             labels: Labels::default(),
+            content: ContentOptions::default(),
             max_paths: 4_000_000,
         }
     }

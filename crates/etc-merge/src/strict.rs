@@ -13,13 +13,15 @@
 
 use std::sync::Arc;
 
-use pleach_fs_tree::{InodeId, Metadata, NodeType, Tree};
+use pleach_fs_tree::{Inode, InodeId, Metadata, NodeType, Tree};
 
 use crate::align::{Aligned, Facts, Node};
-use crate::contents::{Bytes, Contents};
+use crate::bytes::{Bytes, Contents};
+use crate::compose::{Composition, compose};
 use crate::finding::{Conflict, Finding, Note};
-use crate::inode::{self, SELINUX, is_special};
-use crate::plan::{Entry, MergePlan, NodeSummary, Resolution};
+use crate::inode::{self, Merged, SELINUX, is_special};
+use crate::plan::{Composed, Entry, MergePlan, NodeSummary, Resolution};
+use crate::sides::Same;
 use crate::state::Divergence;
 use crate::{Action, Error, Labels, Policies, Side, Sides, State, inputs};
 
@@ -63,6 +65,7 @@ pub(crate) fn plan_read<C>(
     digests: Sides<[u8; 32]>,
 ) -> Result<MergePlan, Error> {
     let aligned = Aligned::new(trees, policies, contents)?;
+    let compositions = compose(&aligned, policies, contents)?;
     let mut below = Vec::with_capacity(aligned.nodes.len());
     let mut entries = Vec::new();
     for (index, node) in aligned.nodes.iter().enumerate() {
@@ -70,7 +73,11 @@ pub(crate) fn plan_read<C>(
             0 => Below::Merge,
             _ => below[node.parent],
         };
-        let mut decision = decide(&aligned, index, policies, inherited);
+        let made = compositions.made.get(&index);
+        let mut decision = decide(&aligned, index, policies, inherited, made);
+        if let Some(note) = compositions.failed.get(&index) {
+            decision = decision.note(note.clone());
+        }
         below.push(decision.below);
         decision.findings.sort();
         entries.extend(entry(&aligned, index, policies, decision));
@@ -130,6 +137,7 @@ fn decide<C>(
     index: usize,
     policies: &Policies,
     inherited: Below,
+    made: Option<&Composition>,
 ) -> Decision {
     let node = &aligned.nodes[index];
     let types = aligned.types(index);
@@ -155,6 +163,9 @@ fn decide<C>(
             Some(NodeType::Directory) => Decision::take(Side::Local, Below::Merge),
             _ => Decision::whole(Side::Local),
         };
+    }
+    if let Some(made) = made {
+        return composed(aligned, index, made);
     }
     if let (Some(Action::Derived { regenerate }), false) = (action, node.here.pinned) {
         return derived(node, types, regenerate);
@@ -252,6 +263,37 @@ fn image_removed(node: &Node<'_>, types: Sides<Option<NodeType>>) -> Decision {
     }
 }
 
+/// A file whose content was merged by what it says.
+fn composed<C>(aligned: &Aligned<'_, C>, index: usize, made: &Composition) -> Decision {
+    let sides = aligned.inodes(index);
+    let whole = |side| Decision::take(side, Below::Take(side));
+    let mut decision = match (&made.content, sides.current, sides.new) {
+        (Some(content), Some(current), Some(_)) => {
+            let pristine = sides.pristine.is_some();
+            let same = Same {
+                pristine_current: pristine && made.equals == Some(Side::Image),
+                pristine_new: pristine && made.equals == Some(Side::Local),
+                current_new: false,
+            };
+            let bytes = !(same.pristine_current || same.pristine_new);
+            let Some(mut merged) = inode::merge(sides, same, Side::Local, bytes) else {
+                return whole(Side::Local);
+            };
+            if bytes {
+                merged.metadata.mtime = current.metadata.mtime;
+            }
+            let content = bytes.then(|| Composed(content.as_slice().into()));
+            one_type(sides, merged, content, Below::Take(Side::Local))
+        }
+        (Some(_), Some(_), None) | (None, None, _) => whole(Side::Local),
+        _ => whole(Side::Image),
+    };
+    let conflict = |finding: &Finding| matches!(finding, Finding::Conflict(_));
+    decision.saved = made.findings.iter().any(conflict).then_some(Side::Image);
+    decision.findings.extend(made.findings.iter().cloned());
+    decision
+}
+
 /// The same type on both sides.
 fn merged<C>(
     aligned: &Aligned<'_, C>,
@@ -272,19 +314,32 @@ fn merged<C>(
         return Decision::take(Side::Local, below);
     }
     let sides = aligned.inodes(index);
-    let Some(merged) = inode::merge(sides, node.content, prefer) else {
+    let Some(merged) = inode::merge(sides, node.content, prefer, false) else {
         return Decision::take(Side::Image, below);
     };
-    let of = |side: Option<&_>| side.map(|inode: &pleach_fs_tree::Inode<C>| inode.metadata.clone());
-    let metadata = sides.map(of);
-    let saved = merged
-        .conflicts
-        .iter()
-        .any(|c| matches!(c, Conflict::Content(_)));
-    let resolution = match merged.content {
-        Side::Image if metadata.new.as_ref() == Some(&merged.metadata) => Resolution::Image,
-        Side::Local if metadata.current.as_ref() == Some(&merged.metadata) => Resolution::Local,
-        content => Resolution::Merged {
+    let content = |c: &Conflict| matches!(c, Conflict::Content(_));
+    let saved = merged.conflicts.iter().any(content);
+    let mut decision = one_type(sides, merged, None, below);
+    decision.saved = saved.then_some(prefer.other());
+    decision
+}
+
+/// The decision for an inode that was made of two; `composed` is its content if neither side has it.
+fn one_type<C>(
+    sides: Sides<Option<&Inode<C>>>,
+    merged: Merged,
+    composed: Option<Composed>,
+    below: Below,
+) -> Decision {
+    let is = |side: Option<&Inode<C>>| side.is_some_and(|inode| inode.metadata == merged.metadata);
+    let resolution = match (composed, merged.content) {
+        (Some(content), _) => Resolution::Composed {
+            content,
+            metadata: Box::new(merged.metadata),
+        },
+        (None, Side::Image) if is(sides.new) => Resolution::Image,
+        (None, Side::Local) if is(sides.current) => Resolution::Local,
+        (None, content) => Resolution::Merged {
             content,
             metadata: Box::new(merged.metadata),
         },
@@ -294,7 +349,7 @@ fn merged<C>(
     Decision {
         resolution,
         findings: conflicts.chain(dropped.map(Finding::Note)).collect(),
-        saved: saved.then_some(prefer.other()),
+        saved: None,
         below,
     }
 }

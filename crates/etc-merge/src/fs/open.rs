@@ -10,7 +10,7 @@ use pleach_fs_tree::TreePath;
 
 use super::stat::{Changed, open_directory, open_file};
 use super::walk::{Located, SIDES};
-use crate::contents::Contents;
+use crate::bytes::Contents;
 use crate::{Error, Sides};
 
 /// Opens directories below one, component by component, and keeps the last ones open.

@@ -6,6 +6,9 @@
               and they say what they skip"
 )]
 
+mod content_accounts;
+mod content_laws;
+mod content_text;
 #[cfg(feature = "fs")]
 mod disk;
 #[cfg(feature = "fs")]
