@@ -20,8 +20,13 @@ mod strict;
 
 pub use bytes::{Bytes, Contents};
 pub use content::accounts::{AccountReport, Accounts, Database, MergedAccounts, merge_accounts};
+pub use content::ini::merge_ini;
+#[cfg(feature = "json")]
+pub use content::json::merge_json;
 pub use content::lines::merge_lines;
 pub use content::text::merge_text;
+#[cfg(feature = "toml")]
+pub use content::toml::merge_toml;
 pub use content::{ContentOptions, KeyConflict, MergedContent, NotMerged};
 pub use error::Error;
 pub use finding::{Attribute, Conflict, Finding, Note};

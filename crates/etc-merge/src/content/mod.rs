@@ -6,9 +6,14 @@
 //! reported or the whole file is refused ([`NotMerged`]). Nothing panics, whatever the bytes are.
 
 pub(crate) mod accounts;
+pub(crate) mod ini;
+#[cfg(feature = "json")]
+pub(crate) mod json;
 pub(crate) mod lines;
 mod ordered;
 pub(crate) mod text;
+#[cfg(feature = "toml")]
+pub(crate) mod toml;
 
 use std::fmt;
 

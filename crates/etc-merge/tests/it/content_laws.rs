@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use pleach_etc_merge::{
-    Accounts, ContentOptions, Database, MergedContent, NotMerged, Sides, merge_lines, merge_text,
+    Accounts, ContentOptions, Database, MergedContent, NotMerged, Sides, merge_ini, merge_lines,
+    merge_text,
 };
 use proptest::prelude::*;
 use proptest::sample::select;

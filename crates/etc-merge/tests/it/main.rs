@@ -7,6 +7,7 @@
 )]
 
 mod content_accounts;
+mod content_keyed;
 mod content_laws;
 mod content_text;
 #[cfg(feature = "fs")]
