@@ -8,6 +8,7 @@ use pleach_fs_tree::{Kind, NodeType};
 use crate::align::Aligned;
 use crate::bytes::Contents;
 use crate::content::accounts::{Accounts, Database, merge_accounts};
+use crate::content::ini::merge_ini;
 use crate::content::lines::merge_lines;
 use crate::content::text::merge_text;
 use crate::content::{ContentOptions, MergedContent, NotMerged};
@@ -224,10 +225,12 @@ fn merge_one(
 ) -> Result<MergedContent, NotMerged> {
     match action {
         Action::Lines => merge_lines(sides, options),
+        Action::Keyed(Format::Ini) => merge_ini(sides, options),
         #[cfg(feature = "toml")]
         Action::Keyed(Format::Toml) => crate::content::toml::merge_toml(sides, options),
         #[cfg(feature = "json")]
         Action::Keyed(Format::Json) => crate::content::json::merge_json(sides, options),
+        #[cfg(not(all(feature = "toml", feature = "json")))]
         Action::Keyed(format) => Err(NotMerged::NotBuiltIn {
             format: format.as_str(),
         }),

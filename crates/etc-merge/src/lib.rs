@@ -4,6 +4,7 @@ mod align;
 mod bytes;
 mod compose;
 mod content;
+mod entry;
 mod error;
 mod finding;
 #[cfg(feature = "fs")]
