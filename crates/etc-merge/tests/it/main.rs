@@ -17,6 +17,7 @@ mod faults;
 mod laws;
 #[cfg(feature = "fs")]
 mod on_disk;
+mod profiles;
 mod random;
 #[cfg(feature = "fs")]
 mod real_ostree;

@@ -1,5 +1,7 @@
 //! Reads the vectors: their `conventions` say what each field means.
 
+use std::path::Path;
+
 use pleach_fs_tree::{Device, Inode, Kind, Metadata, Tree, TreePath};
 use serde_json::Value;
 
@@ -35,6 +37,16 @@ impl Vector {
         }
     }
 
+    /// What bootc's etc-merge gave: a tree, or a refusal.
+    pub(crate) fn bootc(&self) -> Option<Etc> {
+        let bootc = &self.json["bootc"];
+        match (text(&bootc["outcome"]), bootc["tree"].is_object()) {
+            ("ok", true) => Some(tree(&bootc["tree"], &self.name)),
+            ("ok", false) => self.ostree().ok(),
+            _ => None,
+        }
+    }
+
     /// Path and kind of each thing that the proposal reports.
     pub(crate) fn report(&self) -> Vec<(TreePath, String)> {
         let report = self.json["proposed"]["report"].as_array().expect("a list");
@@ -60,14 +72,24 @@ impl Vector {
     }
 }
 
+const OURS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../fixtures/vectors/etc-merge.json"
+);
+
 /// The file that `PLEACH_ETC_VECTORS` names, or the one of the checkout.
 pub(crate) fn read() -> Vec<Vector> {
-    let ours = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../fixtures/vectors/etc-merge.json"
-    );
-    let file = std::env::var_os("PLEACH_ETC_VECTORS").unwrap_or_else(|| ours.into());
-    let read = std::fs::read_to_string(&file);
+    let file = std::env::var_os("PLEACH_ETC_VECTORS").unwrap_or_else(|| OURS.into());
+    read_file(Path::new(&file))
+}
+
+/// Those of the checkout.
+pub(crate) fn read_ours() -> Vec<Vector> {
+    read_file(Path::new(OURS))
+}
+
+fn read_file(file: &Path) -> Vec<Vector> {
+    let read = std::fs::read_to_string(file);
     let read = read.unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let read = read.replace("@HOST_CANARY@", HOST_CANARY);
     let json: Value = serde_json::from_str(&read).expect("the vectors are JSON");
