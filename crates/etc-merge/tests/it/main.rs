@@ -6,6 +6,7 @@
               and they say what they skip"
 )]
 
+mod by_content;
 mod content_accounts;
 mod content_keyed;
 mod content_laws;
