@@ -38,7 +38,10 @@ pub fn merge_lines(
     Ok(MergedContent::clean(Some(&merged)))
 }
 
-fn items<'a>(lines: &[&'a [u8]]) -> Vec<((&'a [u8], u32), &'a [u8])> {
+/// What makes a line the same as another, and the line.
+type Item<'a> = ((&'a [u8], u32), &'a [u8]);
+
+fn items<'a>(lines: &[&'a [u8]]) -> Vec<Item<'a>> {
     count_repeats(lines.iter().map(|line| line.trim_ascii_end()))
         .zip(lines)
         .map(|((key, count), &line)| {

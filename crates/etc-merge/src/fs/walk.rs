@@ -155,7 +155,7 @@ struct Job {
 
 enum Kept {
     Directory(Arc<Directory>),
-    Other(Arc<Directory>, Box<[u8]>, Inodes),
+    Other(Box<(Arc<Directory>, Box<[u8]>, Inodes)>),
 }
 
 #[derive(Default)]
@@ -293,7 +293,7 @@ impl Walker<'_> {
             let here = || path.join(&name(next));
             let inodes = self.inodes(w, &handles, next, found, &here())?;
             if stamp || !all_same(&inodes) {
-                let kept = Kept::Other(directory.clone(), next.into(), inodes);
+                let kept = Kept::Other(Box::new((directory.clone(), next.into(), inodes)));
                 w.kept.push(kept);
             }
         }
@@ -545,7 +545,8 @@ impl Walker<'_> {
             for kept in worker.kept {
                 match kept {
                     Kept::Directory(directory) => drop(trees.directory(&directory)),
-                    Kept::Other(above, name, inodes) => {
+                    Kept::Other(kept) => {
+                        let (above, name, inodes) = *kept;
                         let above = trees.directory(&above);
                         trees.insert(above, &name, inodes);
                     }
