@@ -146,7 +146,8 @@ impl<C, B: Contents<C>> Composer<'_, '_, C, B> {
         })
     }
 
-    /// The account files of one directory, if any of them was changed on both sides.
+    /// The account files of one directory, if any of them was changed on any side: that the image
+    /// renumbered an account matters also where the machine had left all alone.
     fn accounts(
         &self,
         files: &[(usize, Database)],
@@ -158,11 +159,8 @@ impl<C, B: Contents<C>> Composer<'_, '_, C, B> {
             let all = [types.pristine, types.current, types.new];
             all.into_iter().flatten().all(|t| t == NodeType::File)
         };
-        let apart = |index: usize| {
-            let same = self.aligned.nodes[index].content;
-            !(same.pristine_current || same.pristine_new || same.current_new)
-        };
-        if !files.iter().any(|&(index, _)| apart(index)) {
+        let changed = |index: usize| !self.aligned.nodes[index].content.all();
+        if !files.iter().any(|&(index, _)| changed(index)) {
             return Ok(());
         }
         let mut read = BTreeMap::new();

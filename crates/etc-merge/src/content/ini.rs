@@ -215,36 +215,31 @@ fn edit<'a>(
 ) -> Vec<&'a [u8]> {
     let current = &files.current.parts;
     let keeps = |key: &Key<'_>| models.current.get(key) == wanted.get(key);
-    let of_image = |key: Key<'a>| {
-        let parts = files.new.parts.iter();
-        parts
-            .filter(move |part| part.key() == Some(key))
-            .flat_map(|part| part.lines.iter().copied())
-    };
+    let places = Places::of(current);
+    let mut image: BTreeMap<Key<'a>, Vec<&'a [u8]>> = BTreeMap::new();
+    for part in &files.new.parts {
+        if let Some(key) = part.key() {
+            image.entry(key).or_default().extend(&part.lines);
+        }
+    }
+    let of_image = |key| image.get(&key).into_iter().flatten().copied();
+    let sections: BTreeSet<_> = wanted.keys().map(|(section, _)| *section).collect();
     // What the image adds, by the part of the machine's that it comes before.
     let mut added: BTreeMap<usize, Vec<&'a [u8]>> = BTreeMap::new();
     let mut done = BTreeSet::new();
-    let end_of_section = |place: usize| {
-        let before = place.checked_sub(1)?;
-        let section = current[before].section;
-        let within = |part: &Part<'_>| part.section == section && !matches!(part.what, What::Other);
-        Some(current.iter().rposition(within)? + 1)
-    };
     let mut place = 0;
     for (at, part) in files.new.parts.iter().enumerate() {
         match part.what {
             What::Other => {}
             // Where the machine has the section at all, its first header is the place.
             What::Header => {
-                let first = current.iter().position(|other| {
-                    other.section == part.section && matches!(other.what, What::Header)
-                });
-                if let Some(first) = first {
+                if let Some(first) = places.header.get(part.section) {
                     place = first + 1;
                 } else {
-                    place = end_of_section(place).unwrap_or(place);
-                    let wants = wanted.keys().any(|(section, _)| *section == part.section);
-                    if wants && done.insert((part.section, &b""[..])) {
+                    let before = place.checked_sub(1).map(|before| current[before].section);
+                    let end = before.and_then(|section| places.end.get(section));
+                    place = end.copied().unwrap_or(place);
+                    if sections.contains(part.section) && done.insert((part.section, &b""[..])) {
                         let lines = added.entry(place).or_default();
                         if place > 0 || !lines.is_empty() {
                             lines.push(b"");
@@ -255,8 +250,8 @@ fn edit<'a>(
             }
             What::Key(name) => {
                 let key = (part.section, name);
-                if let Some(last) = current.iter().rposition(|other| other.key() == Some(key)) {
-                    place = last + 1;
+                if let Some(end) = places.key.get(&key) {
+                    place = *end;
                 } else if wanted.contains_key(&key) && done.insert(key) {
                     let lines = added.entry(place).or_default();
                     lines.extend(files.new.with_comments(at));
@@ -280,4 +275,34 @@ fn edit<'a>(
     }
     merged.extend(added.into_values().flatten());
     merged
+}
+
+/// Where things are in a file, by the numbers of its parts.
+#[derive(Default)]
+struct Places<'a> {
+    /// The first header of a section.
+    header: BTreeMap<&'a [u8], usize>,
+    /// Behind the last header or key of a section.
+    end: BTreeMap<&'a [u8], usize>,
+    /// Behind the last value of a key.
+    key: BTreeMap<Key<'a>, usize>,
+}
+
+impl<'a> Places<'a> {
+    fn of(parts: &[Part<'a>]) -> Self {
+        let mut places = Self::default();
+        for (at, part) in parts.iter().enumerate() {
+            match part.what {
+                What::Other => continue,
+                What::Header => {
+                    places.header.entry(part.section).or_insert(at);
+                }
+                What::Key(name) => {
+                    places.key.insert((part.section, name), at + 1);
+                }
+            }
+            places.end.insert(part.section, at + 1);
+        }
+        places
+    }
 }

@@ -38,15 +38,17 @@ pub fn merge_lines(
     Ok(MergedContent::clean(Some(&merged)))
 }
 
-/// What makes a line the same as another, and the line.
-type Item<'a> = ((&'a [u8], u32), &'a [u8]);
+/// A line, and its number among equal ones if it may be there more than once.
+type Key<'a> = (&'a [u8], u32);
 
-fn items<'a>(lines: &[&'a [u8]]) -> Vec<Item<'a>> {
-    count_repeats(lines.iter().map(|line| line.trim_ascii_end()))
-        .zip(lines)
-        .map(|((key, count), &line)| {
-            let repeats = matches!(key.trim_ascii_start(), [] | [b'#', ..]);
-            ((key, if repeats { count } else { 1 }), line)
-        })
+fn items<'a>(lines: &[&'a [u8]]) -> Vec<(Key<'a>, &'a [u8])> {
+    let repeats = |line: &[u8]| matches!(line.trim_ascii(), [] | [b'#', ..]);
+    let keys = lines.iter().map(|&line| match line {
+        line if repeats(line) => line,
+        entry => entry.trim_ascii_end(),
+    });
+    count_repeats(keys)
+        .map(|(key, number)| (key, if repeats(key) { number } else { 1 }))
+        .zip(lines.iter().copied())
         .collect()
 }

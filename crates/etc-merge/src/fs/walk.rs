@@ -22,7 +22,7 @@ use super::stat::{Changed, Listing, Stat, name, open_directory, open_file, open_
 use super::told::{Sum, Told};
 use super::{ApplyOptions, failed};
 use crate::inode::same_attributes;
-use crate::{Error, Policies, Sides};
+use crate::{Database, Error, Policies, Sides};
 
 /// How messages name the three directories.
 pub(super) const SIDES: [&str; 3] = ["pristine", "current", "new"];
@@ -286,13 +286,13 @@ impl Walker<'_> {
                 });
                 continue;
             }
-            let stamp = self.is_stamp(path, next);
-            if !stamp && self.same_by_stat(w, &found) {
+            let needed = self.is_needed(path, next);
+            if !needed && self.same_by_stat(w, &found) {
                 continue;
             }
             let here = || path.join(&name(next));
             let inodes = self.inodes(w, &handles, next, found, &here())?;
-            if stamp || !all_same(&inodes) {
+            if needed || !all_same(&inodes) {
                 let kept = Kept::Other(Box::new((directory.clone(), next.into(), inodes)));
                 w.kept.push(kept);
             }
@@ -364,9 +364,18 @@ impl Walker<'_> {
         Ok(out)
     }
 
-    fn is_stamp(&self, above: &TreePath, entry: &[u8]) -> bool {
+    /// The kernel must see it also where it is the same on all sides: a stamp is never in a result,
+    /// and account files are merged with one another.
+    fn is_needed(&self, above: &TreePath, entry: &[u8]) -> bool {
+        let path = || above.join(&name(entry));
         let mut stamps = self.policies.stamps.iter();
-        stamps.any(|stamp| stamp.as_bytes().ends_with(entry) && *stamp == above.join(&name(entry)))
+        let mut accounts = Database::ALL.into_iter();
+        stamps.any(|stamp| stamp.as_bytes().ends_with(entry) && *stamp == path())
+            || accounts.any(|database| database.file_name().as_bytes() == entry)
+                && self
+                    .policies
+                    .covering(&path())
+                    .is_some_and(|rule| self.policies.rules[rule].action == crate::Action::Accounts)
     }
 
     /// All three are there and the same, without anything being read.

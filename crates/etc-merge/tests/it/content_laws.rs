@@ -2,7 +2,7 @@
 //!
 //! `PROPTEST_CASES` sets how many triples each law is asked for; 2,000 without it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pleach_etc_merge::{
     Accounts, ContentOptions, Database, MergedContent, NotMerged, Sides, merge_ini, merge_lines,
@@ -15,7 +15,15 @@ use crate::content_accounts::{Set, merge as accounts};
 
 type Merger = fn(Sides<Option<&[u8]>>, &ContentOptions) -> Result<MergedContent, NotMerged>;
 
-const MERGERS: &[(&str, Merger)] = &[("text", merge_text), ("lines", merge_lines)];
+const MERGERS: &[(&str, Merger)] = &[
+    ("text", merge_text),
+    ("lines", merge_lines),
+    ("ini", merge_ini),
+    #[cfg(feature = "toml")]
+    ("toml", pleach_etc_merge::merge_toml),
+    #[cfg(feature = "json")]
+    ("json", pleach_etc_merge::merge_json),
+];
 
 type Content = Option<Vec<u8>>;
 
@@ -85,6 +93,154 @@ fn sides<T: std::fmt::Debug + Clone>(
         current,
         new,
     })
+}
+
+/// A section and a key, both never empty.
+type Key = (&'static str, &'static str);
+
+/// What a file of keys says, and how.
+#[derive(Debug, Clone)]
+struct Keyed {
+    keys: BTreeMap<Key, u8>,
+    comments: bool,
+    compact: bool,
+    reversed: bool,
+}
+
+fn keyed() -> impl Strategy<Value = Keyed> + Clone {
+    let key = (select(vec!["s", "t"]), select(vec!["a", "b", "c"]));
+    let keys = prop::collection::btree_map(key, 0..3_u8, 0..6);
+    let keyed =
+        (keys, any::<[bool; 3]>()).prop_map(|(keys, [comments, compact, reversed])| Keyed {
+            keys,
+            comments,
+            compact,
+            reversed,
+        });
+    keyed.boxed()
+}
+
+impl Keyed {
+    fn sections(&self) -> BTreeMap<&str, Vec<(&str, u8)>> {
+        let mut sections: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (&(section, key), &value) in &self.keys {
+            sections.entry(section).or_default().push((key, value));
+        }
+        if self.reversed {
+            sections.values_mut().for_each(|keys| keys.reverse());
+        }
+        sections
+    }
+
+    fn ini(&self) -> String {
+        self.text(&self.sections())
+    }
+
+    /// Every section is there, if empty: a table that goes is another change than a key.
+    #[cfg(feature = "toml")]
+    fn toml(&self) -> String {
+        let mut sections = self.sections();
+        for section in ["s", "t"] {
+            sections.entry(section).or_default();
+        }
+        self.text(&sections)
+    }
+
+    fn text(&self, sections: &BTreeMap<&str, Vec<(&str, u8)>>) -> String {
+        let equals = if self.compact { "=" } else { " = " };
+        let mut text = String::new();
+        for (section, keys) in sections {
+            text += &format!("[{section}]\n");
+            for (key, value) in keys {
+                if self.comments {
+                    text += &format!("# {key} is {value}\n");
+                }
+                text += &format!("{key}{equals}{value}\n");
+            }
+            if !self.compact {
+                text += "\n";
+            }
+        }
+        text
+    }
+}
+
+fn read_ini(text: &str) -> BTreeMap<Key, u8> {
+    let mut section = "";
+    let mut keys = BTreeMap::new();
+    for line in text.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+        } else if let Some((key, value)) = line.split_once('=') {
+            let value = value.trim().parse().expect("a value");
+            let twice = keys.insert(known(section, key.trim()), value);
+            assert_eq!(twice, None, "a key twice: {text}");
+        }
+    }
+    keys
+}
+
+fn known(section: &str, key: &str) -> Key {
+    let name = |name| ["s", "t", "a", "b", "c"].into_iter().find(|n| *n == name);
+    (name(section).expect("a section"), name(key).expect("a key"))
+}
+
+type Render = fn(&Keyed) -> String;
+type Read = fn(&str) -> BTreeMap<Key, u8>;
+
+const KEYED: &[(&str, Merger, Render, Read)] = &[
+    ("ini", merge_ini, Keyed::ini, read_ini),
+    // The reader of the crate itself has compared the result as TOML.
+    #[cfg(feature = "toml")]
+    ("toml", pleach_etc_merge::merge_toml, Keyed::toml, read_ini),
+    #[cfg(feature = "json")]
+    (
+        "json",
+        pleach_etc_merge::merge_json,
+        json::write,
+        json::read,
+    ),
+];
+
+#[cfg(feature = "json")]
+mod json {
+    use std::collections::BTreeMap;
+
+    use serde_json::{Map, Value};
+
+    use super::{Key, Keyed, known};
+
+    /// Every section is there, if empty: an object that goes is another change than a key.
+    pub(super) fn write(keyed: &Keyed) -> String {
+        let mut file = Map::new();
+        for section in ["s", "t"] {
+            file.insert(section.to_owned(), Value::Object(Map::new()));
+        }
+        for (section, keys) in keyed.sections() {
+            let keys = keys
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.into()));
+            file.insert(section.to_owned(), Value::Object(keys.collect()));
+        }
+        let file = Value::Object(file);
+        if keyed.compact {
+            file.to_string()
+        } else {
+            serde_json::to_string_pretty(&file).expect("JSON")
+        }
+    }
+
+    pub(super) fn read(text: &str) -> BTreeMap<Key, u8> {
+        let file: BTreeMap<String, BTreeMap<String, u8>> =
+            serde_json::from_str(text).expect("JSON");
+        let sections = file.iter();
+        sections
+            .flat_map(|(section, keys)| {
+                keys.iter()
+                    .map(move |(key, value)| (known(section, key), *value))
+            })
+            .collect()
+    }
 }
 
 fn account_file(database: Database) -> impl Strategy<Value = Content> + Clone {
@@ -157,16 +313,47 @@ proptest! {
         for &(name, merge) in MERGERS {
             let merged = run(merge, &sides.as_ref());
             prop_assert_eq!(&merged, &run(merge, &sides.as_ref()), "{}: not the same again", name);
-            let Ok(MergedContent { content: result, .. }) = merged else { continue };
+            let Ok(MergedContent { content: result, conflicts }) = merged else { continue };
             // The image is the machine's default from now on.
             let next = Sides { pristine: &sides.new, current: &result, new: &sides.new };
             prop_assert_eq!(&run(merge, &next).expect("two sides are equal").content, &result);
-            // It was interrupted, and is done again. A text may then overlap with itself.
-            let again = Sides { current: &result, ..sides.as_ref() };
-            match run(merge, &again) {
-                Ok(again) => prop_assert_eq!(again.content, result, "{}: not done", name),
-                Err(why) => prop_assert_eq!((name, why), ("text", NotMerged::Overlap)),
+            // It was interrupted, and is done again. A text may then overlap with itself, and a file
+            // of keys may get a comment of the image's that was in the way of a change before.
+            let again = run(merge, &Sides { current: &result, ..sides.as_ref() });
+            match (name, again) {
+                ("text", Err(NotMerged::Overlap)) => {}
+                ("ini" | "toml" | "json", Ok(again)) => {
+                    prop_assert_eq!(again.conflicts, conflicts, "{}: not done", name);
+                }
+                (_, Ok(again)) => prop_assert_eq!(again.content, result, "{}: not done", name),
+                (_, Err(why)) => prop_assert!(false, "{}: {}", name, why),
             }
+        }
+    }
+
+    #[test]
+    fn keys_are_merged_one_by_one(sides in sides(keyed())) {
+        let mut expected = BTreeMap::new();
+        let mut disputed = 0;
+        let all = [&sides.pristine, &sides.current, &sides.new];
+        let keys: BTreeSet<_> = all.into_iter().flat_map(|side| side.keys.keys()).collect();
+        for &key in &keys {
+            let [was, is, image] = all.map(|side| side.keys.get(key));
+            let value = if was == is || is == image { image } else { is };
+            disputed += usize::from(was != is && is != image && was != image);
+            expected.extend(value.map(|value| (*key, *value)));
+        }
+        for &(name, merge, render, read) in KEYED {
+            let files = sides.as_ref().map(|side| Some(render(side).into_bytes()));
+            let merged = run(merge, &files.as_ref());
+            let shown = files.as_ref().map(|f| String::from_utf8_lossy(f.as_deref().unwrap_or_default()));
+            let merged = match merged {
+                Ok(merged) => merged,
+                Err(why) => return Err(TestCaseError::fail(format!("{name}: {why}: {shown:#?}"))),
+            };
+            let text = String::from_utf8(merged.content.expect("a file")).expect("a text");
+            prop_assert_eq!(&read(&text), &expected, "{}: {:#?}\n{}", name, shown, text);
+            prop_assert_eq!(merged.conflicts.len(), disputed, "{}: {:#?}", name, shown);
         }
     }
 
