@@ -95,6 +95,20 @@ fn accounts_are_merged_as_one() {
     ");
 }
 
+/// Files on `/var` may still be owned by the old number.
+#[test]
+fn an_account_that_the_image_renumbers_is_told() {
+    let renumbered = ACCOUNTS[2].replace("x:42:42:", "x:43:42:");
+    let sides = [ACCOUNTS[2], ACCOUNTS[2], &renumbered];
+    assert_snapshot!(merged(sides, &[("*", Action::Accounts)]), @r"
+    image-updated /passwd -> image; policy accounts (test); note:account:gdm: the image changed its uid from 42 to 43; files outside of the image may be owned by 42
+    / directory 0755 0:0 0.0
+    /group file 0644 0:0 0.0 root:x:0:\nwheel:x:10:\ngdm:x:42:\n
+    /passwd file 0644 0:0 0.0 root:x:0:0:root:/root:/bin/sh\ngdm:x:43:42::/:/sbin/nologin\n
+    /shadow file 0000 0:0 0.0 root:*:1:0:99999:7:::\ngdm:!:1:0:99999:7:::\n
+    ");
+}
+
 /// The hash of a password is in the result, and in nothing that is printed.
 #[test]
 fn no_password_is_printed() {
