@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::ApplyOptions;
 use super::journal::Journal;
 use super::known::Known;
+use super::remove::remove;
 use super::stat::{Stat, open_directory};
 use crate::Error;
 
@@ -19,7 +20,6 @@ const EXCHANGED: &str = "sync what was exchanged in";
 
 /// The deployment's directory, held against other merges while this lives.
 pub(super) struct Deployment<'a> {
-    dir: &'a Dir,
     /// Open for reading: a `Dir` may be open as a path alone, which can be neither synced nor locked.
     fd: OwnedFd,
     options: &'a ApplyOptions,
@@ -57,14 +57,14 @@ impl Beside {
 }
 
 impl<'a> Deployment<'a> {
-    pub(super) fn lock(dir: &'a Dir, options: &'a ApplyOptions) -> Result<Self, Error> {
+    pub(super) fn lock(dir: &Dir, options: &'a ApplyOptions) -> Result<Self, Error> {
         let fd = open_directory(dir, b".").map_err(|source| Error::Io {
             operation: "open",
             path: TreePath::root(),
             source,
         })?;
         match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { dir, fd, options }),
+            Ok(()) => Ok(Self { fd, options }),
             Err(Errno::WOULDBLOCK) => Err(Error::Busy),
             Err(error) => Err(Error::Io {
                 operation: "lock",
@@ -100,7 +100,7 @@ impl<'a> Deployment<'a> {
     /// Removes a file or a directory with all that is in it; nothing is done where there is none.
     pub(super) fn remove(&self, beside: Beside) -> Result<(), Error> {
         let name = self.name(beside);
-        remove(self.dir, &name).map_err(failed("remove", &name))
+        remove(&self.fd, name.as_bytes()).map_err(failed("remove", &name))
     }
 
     pub(super) fn rename(&self, from: Beside, to: Beside) -> Result<(), Error> {
@@ -220,17 +220,6 @@ impl<'a> Deployment<'a> {
             Ok(Some(bytes))
         };
         read().map_err(failed("read", &name))
-    }
-}
-
-/// Removes a name and all that is below it; nothing is followed.
-pub(super) fn remove(dir: &Dir, name: &Name) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = std::ffi::OsStr::from_bytes(name.as_bytes());
-    match Stat::find(dir, name.as_bytes())? {
-        None => Ok(()),
-        Some(stat) if stat.is_directory() => dir.remove_dir_all(path),
-        Some(_) => dir.remove_file(path),
     }
 }
 

@@ -14,6 +14,7 @@ mod known;
 mod open;
 mod patch;
 mod pool;
+mod remove;
 mod stat;
 mod told;
 mod walk;
