@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use cap_std::fs::Dir;
-use pleach_fs_tree::{Name, TreePath};
+use pleach_fs_tree::{Name, NodeType, TreePath};
 use rustix::fs::{FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
@@ -12,11 +12,15 @@ use super::ApplyOptions;
 use super::journal::Journal;
 use super::known::Known;
 use super::remove::remove;
-use super::stat::{Stat, open_directory};
+use super::stat::{Stat, open_directory, open_file};
 use crate::Error;
 
 /// After this fails the target is the result, but a power failure may undo it.
 const EXCHANGED: &str = "sync what was exchanged in";
+
+/// Bytes of a journal or of what is known: 16 for each path of the largest merge. A larger one is
+/// none of ours.
+const MAX_BOOK: u64 = 128 * 1024 * 1024;
 
 /// The deployment's directory, held against other merges while this lives.
 pub(super) struct Deployment<'a> {
@@ -166,7 +170,7 @@ impl<'a> Deployment<'a> {
     /// Replaces the journal, on disk before this returns.
     pub(super) fn note(&self, journal: &Journal) -> Result<(), Error> {
         self.write(Beside::JournalNew, journal.to_text().as_bytes(), true)?;
-        self.rename(Beside::JournalNew, Beside::Journal)?;
+        self.replace(Beside::JournalNew, Beside::Journal)?;
         if self.options.sync {
             let name = self.name(Beside::Journal);
             rustix::fs::fsync(&self.fd).map_err(failed("sync", &name))?;
@@ -182,18 +186,22 @@ impl<'a> Deployment<'a> {
             .unwrap_or_default())
     }
 
+    /// What was kept last is of the target now.
+    pub(super) fn turn_known(&self) -> Result<(), Error> {
+        self.replace(Beside::KnownNew, Beside::Known)
+    }
+
     pub(super) fn keep_known(&self, known: &Known) -> Result<(), Error> {
         self.write(Beside::KnownNew, &known.to_bytes(), false)
     }
 
+    /// Writes a new file, whatever had its name before.
     fn write(&self, beside: Beside, bytes: &[u8], sync: bool) -> Result<(), Error> {
         let name = self.name(beside);
+        self.remove(beside)?;
         let write = || -> io::Result<()> {
-            let flags = OFlags::WRONLY
-                | OFlags::CREATE
-                | OFlags::TRUNC
-                | OFlags::NOFOLLOW
-                | OFlags::CLOEXEC;
+            let flags =
+                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mode = Mode::RUSR | Mode::WUSR;
             let fd = rustix::fs::openat(&self.fd, name.as_bytes(), flags, mode)?;
             let mut file = cap_std::fs::File::from_std(fd.into());
@@ -206,20 +214,32 @@ impl<'a> Deployment<'a> {
         write().map_err(failed("write", &name))
     }
 
+    /// What we wrote; `None` for anything that is no file of ours: as good as none.
     fn read(&self, beside: Beside) -> Result<Option<Vec<u8>>, Error> {
         let name = self.name(beside);
         let read = || -> io::Result<Option<Vec<u8>>> {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let fd = match rustix::fs::openat(&self.fd, name.as_bytes(), flags, Mode::empty()) {
-                Err(Errno::NOENT) => return Ok(None),
-                opened => opened?,
+            let Some(stat) = Stat::find(&self.fd, name.as_bytes())? else {
+                return Ok(None);
             };
+            if stat.node_type != NodeType::File || stat.size > MAX_BOOK {
+                return Ok(None);
+            }
+            let fd = open_file(&self.fd, name.as_bytes(), &stat)?;
             let mut file = cap_std::fs::File::from_std(fd.into());
             let mut bytes = Vec::new();
             io::Read::read_to_end(&mut file, &mut bytes)?;
             Ok(Some(bytes))
         };
         read().map_err(failed("read", &name))
+    }
+
+    /// Puts a file in the place of the last one of its kind; that may be anything.
+    fn replace(&self, from: Beside, to: Beside) -> Result<(), Error> {
+        let there = self.find(&self.name(to))?;
+        if there.is_some_and(|stat| stat.is_directory()) {
+            self.remove(to)?;
+        }
+        self.rename(from, to)
     }
 }
 

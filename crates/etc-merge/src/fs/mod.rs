@@ -291,7 +291,7 @@ fn make(
     if any {
         deployment.rename(Beside::SavedNew, Beside::Saved)?;
     }
-    deployment.rename(Beside::KnownNew, Beside::Known)?;
+    deployment.turn_known()?;
     deployment.exchange()
 }
 
