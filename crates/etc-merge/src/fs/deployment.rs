@@ -36,6 +36,8 @@ pub(super) enum Beside {
     New,
     /// What was the target before.
     Previous,
+    /// What is being removed.
+    Gone,
     /// The versions that were not taken.
     Saved,
     SavedNew,
@@ -50,6 +52,7 @@ impl Beside {
         match self {
             Self::New => ".new",
             Self::Previous => ".prev",
+            Self::Gone => ".gone",
             Self::Saved => ".saved",
             Self::SavedNew => ".saved.new",
             Self::Journal => ".journal",
@@ -107,6 +110,16 @@ impl<'a> Deployment<'a> {
         remove(&self.fd, name.as_bytes()).map_err(failed("remove", &name))
     }
 
+    /// Removes the way back. It loses its name first: what has that name is always whole.
+    pub(super) fn discard_previous(&self) -> Result<(), Error> {
+        self.remove(Beside::Gone)?;
+        if self.find(&self.name(Beside::Previous))?.is_none() {
+            return Ok(());
+        }
+        self.rename(Beside::Previous, Beside::Gone)?;
+        self.remove(Beside::Gone)
+    }
+
     pub(super) fn rename(&self, from: Beside, to: Beside) -> Result<(), Error> {
         rename(
             &self.fd,
@@ -124,13 +137,12 @@ impl<'a> Deployment<'a> {
         if self.find(target)?.is_none() {
             rename(&self.fd, &new, target, RenameFlags::NOREPLACE)?;
         } else {
-            self.remove(Beside::Previous)?;
+            self.discard_previous()?;
             rename(&self.fd, &new, &previous, RenameFlags::NOREPLACE)?;
             let exchanged = rename(&self.fd, &previous, target, RenameFlags::EXCHANGE);
             if exchanged.is_err() {
                 // It holds the result, not what was there before.
                 rename(&self.fd, &previous, &new, RenameFlags::NOREPLACE)?;
-                self.remove(Beside::New)?;
             }
             exchanged?;
         }

@@ -203,7 +203,7 @@ pub fn undo(deployment: &Dir, options: &ApplyOptions) -> Result<(), Error> {
 /// # Errors
 /// When it cannot be removed.
 pub fn release(deployment: &Dir, options: &ApplyOptions) -> Result<(), Error> {
-    Deployment::lock(deployment, options)?.remove(Beside::Previous)
+    Deployment::lock(deployment, options)?.discard_previous()
 }
 
 fn plan_once(
