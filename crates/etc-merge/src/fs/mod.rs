@@ -179,7 +179,8 @@ pub fn apply(
         plan.accepted()?;
         let unchanged = is_merged(&deployment, &plan, options)?;
         if !unchanged {
-            make(&deployment, sides, &walked, &plan, options)?;
+            let made = make(&deployment, sides, &walked, &plan, options);
+            made.inspect_err(|_| give_up(&deployment))?;
         }
         Ok(Applied {
             replanned: preview.map_or_else(Vec::new, |preview| differing(preview, &plan)),
@@ -270,7 +271,12 @@ fn make(
         deployment.note(&Journal::Merging)?;
     }
     if !prepared {
-        check_out(sides.new, deployment, options)?;
+        let (_, copied) = check_out(sides.new, deployment, options)?;
+        if copied != walked.digests.new {
+            return Err(failed(Origin::New, "copy", &TreePath::root())(
+                stat::Changed,
+            ));
+        }
     }
     let target = deployment.open(Beside::New)?;
     let inode = Stat::at(&target, b"").map(|stat| stat.inode);
@@ -293,6 +299,19 @@ fn make(
     }
     deployment.turn_known()?;
     deployment.exchange()
+}
+
+/// After a failure: what is half made only takes room, which may be what was missing. Where even
+/// this fails, the next merge does it.
+fn give_up(deployment: &Deployment<'_>) {
+    if let Ok(Some(Journal::Merged { inode, .. })) = deployment.journal()
+        && let Ok(Some(made)) = deployment.find(&deployment.name(Beside::New))
+        && made.inode == inode
+    {
+        let _ = deployment.note(&Journal::Merging);
+    }
+    let _ = deployment.remove(Beside::New);
+    let _ = deployment.remove(Beside::SavedNew);
 }
 
 /// Copies what the plan saves to `etc.saved.new`: `image/PATH` and `local/PATH`, each with all that
