@@ -28,7 +28,7 @@ use deployment::{Beside, Deployment};
 use journal::Journal;
 pub use known::Known;
 use open::{OnDisk, Opener};
-use stat::Stat;
+use stat::{Birth, Stat};
 use walk::{Origin, SIDES, Walked, walk};
 
 use crate::strict::plan_read;
@@ -135,9 +135,9 @@ pub fn prepare(new: &Dir, deployment: &Dir, options: &ApplyOptions) -> Result<()
     let deployment = Deployment::lock(deployment, options)?;
     match deployment.journal()? {
         // That the target is the result of a merge must not be forgotten.
-        Some(Journal::Merged { inode, .. }) => {
+        Some(Journal::Merged { made, .. }) => {
             let target = deployment.find(&options.target)?;
-            if target.is_some_and(|target| target.inode == inode) {
+            if target.is_some_and(|target| target.birth() == made) {
                 return Ok(());
             }
         }
@@ -145,9 +145,9 @@ pub fn prepare(new: &Dir, deployment: &Dir, options: &ApplyOptions) -> Result<()
         Some(Journal::Prepared { .. }) => deployment.note(&Journal::Merging)?,
         Some(Journal::Merging) | None => {}
     }
-    let (inode, new) = steadily(options, || check_out(new, &deployment, options))?;
+    let (made, new) = steadily(options, || check_out(new, &deployment, options))?;
     deployment.sync("sync the copy of the new tree")?;
-    deployment.note(&Journal::Prepared { inode, new })
+    deployment.note(&Journal::Prepared { made, new })
 }
 
 /// Merges three directories into `deployment/etc` ([`ApplyOptions::target`]).
@@ -224,11 +224,11 @@ fn is_merged(
     plan: &MergePlan,
     options: &ApplyOptions,
 ) -> Result<bool, Error> {
-    let Some(Journal::Merged { inode, inputs }) = deployment.journal()? else {
+    let Some(Journal::Merged { made, inputs }) = deployment.journal()? else {
         return Ok(false);
     };
     let target = deployment.find(&options.target)?;
-    if target.is_none_or(|target| target.inode != inode) {
+    if target.is_none_or(|target| target.birth() != made) {
         return Ok(false);
     }
     match (inputs == plan.inputs(), options.again) {
@@ -240,18 +240,26 @@ fn is_merged(
     }
 }
 
-/// Copies the new tree to `etc.new`; gives that directory's inode number and the tree's digest.
+/// Copies the new tree to `etc.new`; gives that directory and the tree's digest.
 fn check_out(
     new: &Dir,
     deployment: &Deployment<'_>,
     options: &ApplyOptions,
-) -> Result<(u64, [u8; 32]), Error> {
+) -> Result<(Birth, [u8; 32]), Error> {
     let name = deployment.name(Beside::New);
     let target = deployment.make(Beside::New)?;
     let copied = copy_tree(new, Origin::New, &target, &name, options)?;
     deployment.keep_known(&copied.known)?;
-    let inode = deployment.find(&name)?.map_or(0, |stat| stat.inode);
-    Ok((inode, copied.digest))
+    Ok((birth(&target, &name)?, copied.digest))
+}
+
+fn birth(directory: &std::os::fd::OwnedFd, name: &Name) -> Result<Birth, Error> {
+    let stat = Stat::at(directory, b"").map_err(|source| Error::Io {
+        operation: "stat",
+        path: name.clone().into(),
+        source,
+    })?;
+    Ok(stat.birth())
 }
 
 /// Makes the result and exchanges it for the target.
@@ -265,9 +273,9 @@ fn make(
     let name = deployment.name(Beside::New);
     let mut prepared = false;
     // The journal of a target that is merged stays true until that is exchanged away.
-    if let Some(Journal::Prepared { inode, new }) = deployment.journal()? {
-        let there = deployment.find(&name)?.map(|stat| stat.inode);
-        prepared = there == Some(inode) && new == walked.digests.new;
+    if let Some(Journal::Prepared { made, new }) = deployment.journal()? {
+        let there = deployment.find(&name)?.map(|stat| stat.birth());
+        prepared = there == Some(made) && new == walked.digests.new;
         deployment.note(&Journal::Merging)?;
     }
     if !prepared {
@@ -279,18 +287,13 @@ fn make(
         }
     }
     let target = deployment.open(Beside::New)?;
-    let inode = Stat::at(&target, b"").map(|stat| stat.inode);
-    let inode = inode.map_err(|source| Error::Io {
-        operation: "stat",
-        path: name.clone().into(),
-        source,
-    })?;
+    let made = birth(&target, &name)?;
     let target = Dir::from_std_file(target.into());
     patch::patch(plan, &walked.trees, sides, &target, &name, options)?;
     let any = save(deployment, plan, sides, walked, options)?;
     deployment.sync("sync")?;
     deployment.note(&Journal::Merged {
-        inode,
+        made,
         inputs: plan.inputs(),
     })?;
     deployment.remove(Beside::Saved)?;
@@ -304,9 +307,9 @@ fn make(
 /// After a failure: what is half made only takes room, which may be what was missing. Where even
 /// this fails, the next merge does it.
 fn give_up(deployment: &Deployment<'_>) {
-    if let Ok(Some(Journal::Merged { inode, .. })) = deployment.journal()
-        && let Ok(Some(made)) = deployment.find(&deployment.name(Beside::New))
-        && made.inode == inode
+    if let Ok(Some(Journal::Merged { made, .. })) = deployment.journal()
+        && let Ok(Some(half)) = deployment.find(&deployment.name(Beside::New))
+        && half.birth() == made
     {
         let _ = deployment.note(&Journal::Merging);
     }
