@@ -63,7 +63,9 @@ impl Journal {
 
 /// `NUMBER@SECONDS.NANOSECONDS`, or `NUMBER@` where no time is known.
 fn birth(made: Birth) -> String {
-    let time = made.born.map(|t| format!("{}.{}", t.seconds, t.nanoseconds));
+    let time = made
+        .born
+        .map(|t| format!("{}.{}", t.seconds, t.nanoseconds));
     format!("{}@{}", made.inode, time.unwrap_or_default())
 }
 

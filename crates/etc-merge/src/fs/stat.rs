@@ -218,7 +218,17 @@ pub(super) fn open_directory(directory: impl AsFd, name: &[u8]) -> io::Result<Ow
     )?)
 }
 
-/// Opens something that is neither a regular file nor a directory, as a path alone.
+/// Opens something that is neither a regular file nor a directory, as a path alone, and makes sure
+/// that it is what was looked at.
+pub(super) fn open_special(directory: impl AsFd, name: &[u8], seen: &Stat) -> io::Result<OwnedFd> {
+    let fd = open_path(directory, name)?;
+    match seen.unchanged(&Stat::at(&fd, b"")?) {
+        true => Ok(fd),
+        false => Err(Changed.into()),
+    }
+}
+
+/// Opens whatever has a name, as a path alone.
 pub(super) fn open_path(directory: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(
         directory,
