@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use pleach_fs_tree::{Inode, Kind, Metadata, Tree, escape};
+use pleach_fs_tree::{Inode, Kind, Metadata, Tree};
 use sha2::{Digest as _, Sha256};
 
 use crate::bytes::Contents;
-use crate::{Policies, Sides};
+use crate::{Action, ContentOptions, Policies, Sides};
 
 /// The SHA-256 of everything that a plan was made from: the three trees and the policies. Two plans
 /// with the same digest are the same. What stands for a content is the caller's
@@ -51,19 +51,30 @@ pub(crate) fn with_policies(trees: Sides<[u8; 32]>, policies: &Policies) -> Inpu
     for tree in [trees.pristine, trees.current, trees.new] {
         teller.tell(&tree);
     }
-    for rule in &policies.rules {
-        let text = format!(
-            "{} {} {}",
-            rule.pattern,
-            rule.action,
-            escape(rule.origin.as_bytes())
-        );
-        teller.tell(text.as_bytes());
+    let Policies {
+        rules,
+        stamps,
+        labels,
+        content: ContentOptions {
+            max_bytes,
+            max_lines,
+        },
+        // It changes no plan; it may refuse one.
+        max_paths: _,
+    } = policies;
+    teller.tell(&rules.len().to_le_bytes());
+    for rule in rules {
+        teller.tell(rule.pattern.to_string().as_bytes());
+        teller.tell(rule.action.to_string().as_bytes());
+        if let Action::Derived { regenerate } = &rule.action {
+            teller.tell(regenerate.as_bytes());
+        }
+        teller.tell(rule.origin.as_bytes());
     }
-    for stamp in &policies.stamps {
+    for stamp in stamps {
         teller.tell(stamp.as_bytes());
     }
-    teller.tell(format!("{:?}", policies.labels).as_bytes());
+    teller.tell(format!("{labels:?} {max_bytes} {max_lines}").as_bytes());
     InputsDigest(teller.finish())
 }
 

@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::open::read_up_to;
-use super::stat::{Changed, Stat, open_file, open_path};
+use super::stat::{Changed, Stat, open_file, open_path, open_special};
 use crate::inode::without_overlayfs;
 
 /// What failed, and on which end.
@@ -129,6 +129,11 @@ impl<'a> Copier<'a> {
         };
         made.map_err(writing("create"))?;
         let made = open_path(to.directory, to.name).map_err(writing("open"))?;
+        // Owner and mode are not given to what somebody put in its place.
+        let there = Stat::at(&made, b"").map_err(writing("stat"))?;
+        if there.node_type != node_type {
+            return Err(writing("open")(Changed));
+        }
         self.attributes(&made, node_type, &inode.metadata)?;
         Ok(Some(made))
     }
@@ -235,7 +240,7 @@ fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
 /// Reads a symbolic link, device, pipe or socket as it is now.
 pub(super) fn read_special(from: Place<'_>, stat: &Stat) -> Result<Inode<()>, CopyError> {
     let read = || -> io::Result<Inode<()>> {
-        let fd = open_path(from.directory, from.name)?;
+        let fd = open_special(from.directory, from.name, stat)?;
         let kind = match stat.node_type {
             NodeType::Symlink => {
                 let target = rustix::fs::readlinkat(&fd, "", Vec::new())?;

@@ -4,22 +4,26 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use cap_std::fs::Dir;
-use pleach_fs_tree::{Name, TreePath};
+use pleach_fs_tree::{Name, NodeType, TreePath};
 use rustix::fs::{FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::ApplyOptions;
 use super::journal::Journal;
 use super::known::Known;
-use super::stat::{Stat, open_directory};
+use super::remove::remove;
+use super::stat::{Stat, open_directory, open_file};
 use crate::Error;
 
 /// After this fails the target is the result, but a power failure may undo it.
 const EXCHANGED: &str = "sync what was exchanged in";
 
+/// Bytes of a journal or of what is known: 16 for each path of the largest merge. A larger one is
+/// none of ours.
+const MAX_BOOK: u64 = 128 * 1024 * 1024;
+
 /// The deployment's directory, held against other merges while this lives.
 pub(super) struct Deployment<'a> {
-    dir: &'a Dir,
     /// Open for reading: a `Dir` may be open as a path alone, which can be neither synced nor locked.
     fd: OwnedFd,
     options: &'a ApplyOptions,
@@ -32,6 +36,8 @@ pub(super) enum Beside {
     New,
     /// What was the target before.
     Previous,
+    /// What is being removed.
+    Gone,
     /// The versions that were not taken.
     Saved,
     SavedNew,
@@ -46,6 +52,7 @@ impl Beside {
         match self {
             Self::New => ".new",
             Self::Previous => ".prev",
+            Self::Gone => ".gone",
             Self::Saved => ".saved",
             Self::SavedNew => ".saved.new",
             Self::Journal => ".journal",
@@ -57,14 +64,14 @@ impl Beside {
 }
 
 impl<'a> Deployment<'a> {
-    pub(super) fn lock(dir: &'a Dir, options: &'a ApplyOptions) -> Result<Self, Error> {
+    pub(super) fn lock(dir: &Dir, options: &'a ApplyOptions) -> Result<Self, Error> {
         let fd = open_directory(dir, b".").map_err(|source| Error::Io {
             operation: "open",
             path: TreePath::root(),
             source,
         })?;
         match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { dir, fd, options }),
+            Ok(()) => Ok(Self { fd, options }),
             Err(Errno::WOULDBLOCK) => Err(Error::Busy),
             Err(error) => Err(Error::Io {
                 operation: "lock",
@@ -100,7 +107,17 @@ impl<'a> Deployment<'a> {
     /// Removes a file or a directory with all that is in it; nothing is done where there is none.
     pub(super) fn remove(&self, beside: Beside) -> Result<(), Error> {
         let name = self.name(beside);
-        remove(self.dir, &name).map_err(failed("remove", &name))
+        remove(&self.fd, name.as_bytes()).map_err(failed("remove", &name))
+    }
+
+    /// Removes the way back. It loses its name first: what has that name is always whole.
+    pub(super) fn discard_previous(&self) -> Result<(), Error> {
+        self.remove(Beside::Gone)?;
+        if self.find(&self.name(Beside::Previous))?.is_none() {
+            return Ok(());
+        }
+        self.rename(Beside::Previous, Beside::Gone)?;
+        self.remove(Beside::Gone)
     }
 
     pub(super) fn rename(&self, from: Beside, to: Beside) -> Result<(), Error> {
@@ -120,13 +137,12 @@ impl<'a> Deployment<'a> {
         if self.find(target)?.is_none() {
             rename(&self.fd, &new, target, RenameFlags::NOREPLACE)?;
         } else {
-            self.remove(Beside::Previous)?;
+            self.discard_previous()?;
             rename(&self.fd, &new, &previous, RenameFlags::NOREPLACE)?;
             let exchanged = rename(&self.fd, &previous, target, RenameFlags::EXCHANGE);
             if exchanged.is_err() {
                 // It holds the result, not what was there before.
                 rename(&self.fd, &previous, &new, RenameFlags::NOREPLACE)?;
-                self.remove(Beside::New)?;
             }
             exchanged?;
         }
@@ -166,7 +182,7 @@ impl<'a> Deployment<'a> {
     /// Replaces the journal, on disk before this returns.
     pub(super) fn note(&self, journal: &Journal) -> Result<(), Error> {
         self.write(Beside::JournalNew, journal.to_text().as_bytes(), true)?;
-        self.rename(Beside::JournalNew, Beside::Journal)?;
+        self.replace(Beside::JournalNew, Beside::Journal)?;
         if self.options.sync {
             let name = self.name(Beside::Journal);
             rustix::fs::fsync(&self.fd).map_err(failed("sync", &name))?;
@@ -182,18 +198,22 @@ impl<'a> Deployment<'a> {
             .unwrap_or_default())
     }
 
+    /// What was kept last is of the target now.
+    pub(super) fn turn_known(&self) -> Result<(), Error> {
+        self.replace(Beside::KnownNew, Beside::Known)
+    }
+
     pub(super) fn keep_known(&self, known: &Known) -> Result<(), Error> {
         self.write(Beside::KnownNew, &known.to_bytes(), false)
     }
 
+    /// Writes a new file, whatever had its name before.
     fn write(&self, beside: Beside, bytes: &[u8], sync: bool) -> Result<(), Error> {
         let name = self.name(beside);
+        self.remove(beside)?;
         let write = || -> io::Result<()> {
-            let flags = OFlags::WRONLY
-                | OFlags::CREATE
-                | OFlags::TRUNC
-                | OFlags::NOFOLLOW
-                | OFlags::CLOEXEC;
+            let flags =
+                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mode = Mode::RUSR | Mode::WUSR;
             let fd = rustix::fs::openat(&self.fd, name.as_bytes(), flags, mode)?;
             let mut file = cap_std::fs::File::from_std(fd.into());
@@ -206,14 +226,17 @@ impl<'a> Deployment<'a> {
         write().map_err(failed("write", &name))
     }
 
+    /// What we wrote; `None` for anything that is no file of ours: as good as none.
     fn read(&self, beside: Beside) -> Result<Option<Vec<u8>>, Error> {
         let name = self.name(beside);
         let read = || -> io::Result<Option<Vec<u8>>> {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let fd = match rustix::fs::openat(&self.fd, name.as_bytes(), flags, Mode::empty()) {
-                Err(Errno::NOENT) => return Ok(None),
-                opened => opened?,
+            let Some(stat) = Stat::find(&self.fd, name.as_bytes())? else {
+                return Ok(None);
             };
+            if stat.node_type != NodeType::File || stat.size > MAX_BOOK {
+                return Ok(None);
+            }
+            let fd = open_file(&self.fd, name.as_bytes(), &stat)?;
             let mut file = cap_std::fs::File::from_std(fd.into());
             let mut bytes = Vec::new();
             io::Read::read_to_end(&mut file, &mut bytes)?;
@@ -221,16 +244,14 @@ impl<'a> Deployment<'a> {
         };
         read().map_err(failed("read", &name))
     }
-}
 
-/// Removes a name and all that is below it; nothing is followed.
-pub(super) fn remove(dir: &Dir, name: &Name) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = std::ffi::OsStr::from_bytes(name.as_bytes());
-    match Stat::find(dir, name.as_bytes())? {
-        None => Ok(()),
-        Some(stat) if stat.is_directory() => dir.remove_dir_all(path),
-        Some(_) => dir.remove_file(path),
+    /// Puts a file in the place of the last one of its kind; that may be anything.
+    fn replace(&self, from: Beside, to: Beside) -> Result<(), Error> {
+        let there = self.find(&self.name(to))?;
+        if there.is_some_and(|stat| stat.is_directory()) {
+            self.remove(to)?;
+        }
+        self.rename(from, to)
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use pleach_fs_tree::Timestamp;
+
+use super::stat::Birth;
 use crate::InputsDigest;
 
 const FIRST_LINE: &str = "pleach-etc-merge journal 1";
@@ -9,26 +12,25 @@ const FIRST_LINE: &str = "pleach-etc-merge journal 1";
 /// The state of the directory beside the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Journal {
-    /// `etc.new`, with this inode number, is a copy of the new tree with this digest.
-    Prepared { inode: u64, new: [u8; 32] },
+    /// `etc.new` is the directory `made` and a copy of the new tree with this digest.
+    Prepared { made: Birth, new: [u8; 32] },
     /// `etc.new` is being changed: if nobody is at it, it is worthless.
     Merging,
-    /// The directory with this inode number is the result of a merge; it is about to become, or is,
-    /// the target.
-    Merged { inode: u64, inputs: InputsDigest },
+    /// The directory `made` is the result of a merge; it is about to become, or is, the target.
+    Merged { made: Birth, inputs: InputsDigest },
 }
 
 impl Journal {
     pub(super) fn to_text(&self) -> String {
         let mut out = format!("{FIRST_LINE}\n");
         match self {
-            Self::Prepared { inode, new } => {
-                out.push_str(&format!("prepared {inode} "));
+            Self::Prepared { made, new } => {
+                out.push_str(&format!("prepared {} ", birth(*made)));
                 hex(&mut out, new);
             }
             Self::Merging => out.push_str("merging"),
-            Self::Merged { inode, inputs } => {
-                out.push_str(&format!("merged {inode} "));
+            Self::Merged { made, inputs } => {
+                out.push_str(&format!("merged {} ", birth(*made)));
                 hex(&mut out, &inputs.0);
             }
         }
@@ -44,19 +46,41 @@ impl Journal {
         }
         let words: Vec<_> = lines.next()?.split(' ').collect();
         let journal = match *words.as_slice() {
-            ["prepared", inode, new] => Self::Prepared {
-                inode: inode.parse().ok()?,
+            ["prepared", made, new] => Self::Prepared {
+                made: from_birth(made)?,
                 new: unhex(new)?,
             },
             ["merging"] => Self::Merging,
-            ["merged", inode, inputs] => Self::Merged {
-                inode: inode.parse().ok()?,
+            ["merged", made, inputs] => Self::Merged {
+                made: from_birth(made)?,
                 inputs: InputsDigest(unhex(inputs)?),
             },
             _ => return None,
         };
         lines.next().is_none().then_some(journal)
     }
+}
+
+/// `NUMBER@SECONDS.NANOSECONDS`, or `NUMBER@` where no time is known.
+fn birth(made: Birth) -> String {
+    let time = made
+        .born
+        .map(|t| format!("{}.{}", t.seconds, t.nanoseconds));
+    format!("{}@{}", made.inode, time.unwrap_or_default())
+}
+
+fn from_birth(text: &str) -> Option<Birth> {
+    let (inode, time) = text.split_once('@')?;
+    let born = match time.split_once('.') {
+        Some((seconds, nanoseconds)) => Some(Timestamp {
+            seconds: seconds.parse().ok()?,
+            nanoseconds: nanoseconds.parse().ok()?,
+        }),
+        None if time.is_empty() => None,
+        None => return None,
+    };
+    let inode = inode.parse().ok()?;
+    Some(Birth { inode, born })
 }
 
 fn hex(out: &mut String, bytes: &[u8; 32]) {

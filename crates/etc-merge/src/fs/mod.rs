@@ -14,6 +14,7 @@ mod known;
 mod open;
 mod patch;
 mod pool;
+mod remove;
 mod stat;
 mod told;
 mod walk;
@@ -27,7 +28,7 @@ use deployment::{Beside, Deployment};
 use journal::Journal;
 pub use known::Known;
 use open::{OnDisk, Opener};
-use stat::Stat;
+use stat::{Birth, Stat};
 use walk::{Origin, SIDES, Walked, walk};
 
 use crate::strict::plan_read;
@@ -134,9 +135,9 @@ pub fn prepare(new: &Dir, deployment: &Dir, options: &ApplyOptions) -> Result<()
     let deployment = Deployment::lock(deployment, options)?;
     match deployment.journal()? {
         // That the target is the result of a merge must not be forgotten.
-        Some(Journal::Merged { inode, .. }) => {
+        Some(Journal::Merged { made, .. }) => {
             let target = deployment.find(&options.target)?;
-            if target.is_some_and(|target| target.inode == inode) {
+            if target.is_some_and(|target| target.birth() == made) {
                 return Ok(());
             }
         }
@@ -144,9 +145,9 @@ pub fn prepare(new: &Dir, deployment: &Dir, options: &ApplyOptions) -> Result<()
         Some(Journal::Prepared { .. }) => deployment.note(&Journal::Merging)?,
         Some(Journal::Merging) | None => {}
     }
-    let (inode, new) = steadily(options, || check_out(new, &deployment, options))?;
+    let (made, new) = steadily(options, || check_out(new, &deployment, options))?;
     deployment.sync("sync the copy of the new tree")?;
-    deployment.note(&Journal::Prepared { inode, new })
+    deployment.note(&Journal::Prepared { made, new })
 }
 
 /// Merges three directories into `deployment/etc` ([`ApplyOptions::target`]).
@@ -178,7 +179,8 @@ pub fn apply(
         plan.accepted()?;
         let unchanged = is_merged(&deployment, &plan, options)?;
         if !unchanged {
-            make(&deployment, sides, &walked, &plan, options)?;
+            let made = make(&deployment, sides, &walked, &plan, options);
+            made.inspect_err(|_| give_up(&deployment))?;
         }
         Ok(Applied {
             replanned: preview.map_or_else(Vec::new, |preview| differing(preview, &plan)),
@@ -202,7 +204,7 @@ pub fn undo(deployment: &Dir, options: &ApplyOptions) -> Result<(), Error> {
 /// # Errors
 /// When it cannot be removed.
 pub fn release(deployment: &Dir, options: &ApplyOptions) -> Result<(), Error> {
-    Deployment::lock(deployment, options)?.remove(Beside::Previous)
+    Deployment::lock(deployment, options)?.discard_previous()
 }
 
 fn plan_once(
@@ -222,11 +224,11 @@ fn is_merged(
     plan: &MergePlan,
     options: &ApplyOptions,
 ) -> Result<bool, Error> {
-    let Some(Journal::Merged { inode, inputs }) = deployment.journal()? else {
+    let Some(Journal::Merged { made, inputs }) = deployment.journal()? else {
         return Ok(false);
     };
     let target = deployment.find(&options.target)?;
-    if target.is_none_or(|target| target.inode != inode) {
+    if target.is_none_or(|target| target.birth() != made) {
         return Ok(false);
     }
     match (inputs == plan.inputs(), options.again) {
@@ -238,18 +240,26 @@ fn is_merged(
     }
 }
 
-/// Copies the new tree to `etc.new`; gives that directory's inode number and the tree's digest.
+/// Copies the new tree to `etc.new`; gives that directory and the tree's digest.
 fn check_out(
     new: &Dir,
     deployment: &Deployment<'_>,
     options: &ApplyOptions,
-) -> Result<(u64, [u8; 32]), Error> {
+) -> Result<(Birth, [u8; 32]), Error> {
     let name = deployment.name(Beside::New);
     let target = deployment.make(Beside::New)?;
     let copied = copy_tree(new, Origin::New, &target, &name, options)?;
     deployment.keep_known(&copied.known)?;
-    let inode = deployment.find(&name)?.map_or(0, |stat| stat.inode);
-    Ok((inode, copied.digest))
+    Ok((birth(&target, &name)?, copied.digest))
+}
+
+fn birth(directory: &std::os::fd::OwnedFd, name: &Name) -> Result<Birth, Error> {
+    let stat = Stat::at(directory, b"").map_err(|source| Error::Io {
+        operation: "stat",
+        path: name.clone().into(),
+        source,
+    })?;
+    Ok(stat.birth())
 }
 
 /// Makes the result and exchanges it for the target.
@@ -263,35 +273,48 @@ fn make(
     let name = deployment.name(Beside::New);
     let mut prepared = false;
     // The journal of a target that is merged stays true until that is exchanged away.
-    if let Some(Journal::Prepared { inode, new }) = deployment.journal()? {
-        let there = deployment.find(&name)?.map(|stat| stat.inode);
-        prepared = there == Some(inode) && new == walked.digests.new;
+    if let Some(Journal::Prepared { made, new }) = deployment.journal()? {
+        let there = deployment.find(&name)?.map(|stat| stat.birth());
+        prepared = there == Some(made) && new == walked.digests.new;
         deployment.note(&Journal::Merging)?;
     }
     if !prepared {
-        check_out(sides.new, deployment, options)?;
+        let (_, copied) = check_out(sides.new, deployment, options)?;
+        if copied != walked.digests.new {
+            return Err(failed(Origin::New, "copy", &TreePath::root())(
+                stat::Changed,
+            ));
+        }
     }
     let target = deployment.open(Beside::New)?;
-    let inode = Stat::at(&target, b"").map(|stat| stat.inode);
-    let inode = inode.map_err(|source| Error::Io {
-        operation: "stat",
-        path: name.clone().into(),
-        source,
-    })?;
+    let made = birth(&target, &name)?;
     let target = Dir::from_std_file(target.into());
     patch::patch(plan, &walked.trees, sides, &target, &name, options)?;
     let any = save(deployment, plan, sides, walked, options)?;
     deployment.sync("sync")?;
     deployment.note(&Journal::Merged {
-        inode,
+        made,
         inputs: plan.inputs(),
     })?;
     deployment.remove(Beside::Saved)?;
     if any {
         deployment.rename(Beside::SavedNew, Beside::Saved)?;
     }
-    deployment.rename(Beside::KnownNew, Beside::Known)?;
+    deployment.turn_known()?;
     deployment.exchange()
+}
+
+/// After a failure: what is half made only takes room, which may be what was missing. Where even
+/// this fails, the next merge does it.
+fn give_up(deployment: &Deployment<'_>) {
+    if let Ok(Some(Journal::Merged { made, .. })) = deployment.journal()
+        && let Ok(Some(half)) = deployment.find(&deployment.name(Beside::New))
+        && half.birth() == made
+    {
+        let _ = deployment.note(&Journal::Merging);
+    }
+    let _ = deployment.remove(Beside::New);
+    let _ = deployment.remove(Beside::SavedNew);
 }
 
 /// Copies what the plan saves to `etc.saved.new`: `image/PATH` and `local/PATH`, each with all that

@@ -9,8 +9,8 @@ use rustix::fs::Mode;
 use super::ApplyOptions;
 use super::checkout::copy_error;
 use super::copy::{Copier, Place};
-use super::deployment::remove;
 use super::open::Opener;
+use super::remove::remove;
 use super::stat::Stat;
 use super::walk::{Located, Origin};
 use crate::inode::without_overlayfs;
@@ -214,12 +214,7 @@ impl Patch<'_> {
             .target
             .parent(path)
             .map_err(writing("open", self.target_name, path))?;
-        let parent =
-            parent
-                .try_clone_to_owned()
-                .map_err(writing("open", self.target_name, path))?;
-        let parent = Dir::from_std_file(parent.into());
-        remove(&parent, &name).map_err(writing("remove", self.target_name, path))
+        remove(parent, name.as_bytes()).map_err(writing("remove", self.target_name, path))
     }
 
     /// Remembers the attributes of a directory that is about to be changed: its time is one of them.

@@ -51,11 +51,20 @@ pub(super) struct Stat {
     pub(super) ctime: Timestamp,
     pub(super) device: Device,
     pub(super) inode: u64,
+    /// When the inode was made; `None` where the file system does not say.
+    pub(super) born: Option<Timestamp>,
     pub(super) node: Device,
     /// Bytes that it takes on the disk; fewer than its size if it has holes.
     pub(super) allocated: u64,
     /// The mount that it is reached through; `None` before Linux 5.8.
     pub(super) mount: Option<u64>,
+}
+
+/// Tells an inode from one that had its number before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Birth {
+    pub(super) inode: u64,
+    pub(super) born: Option<Timestamp>,
 }
 
 impl Stat {
@@ -65,7 +74,7 @@ impl Stat {
             true => AtFlags::EMPTY_PATH,
             false => AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT,
         };
-        let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+        let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID | StatxFlags::BTIME;
         Ok(Self::new(&rustix::fs::statx(
             directory, name, flags, wanted,
         )?))
@@ -94,7 +103,7 @@ impl Stat {
             seconds: time.tv_sec,
             nanoseconds: time.tv_nsec,
         };
-        let known = stat.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+        let known = |flag: StatxFlags| stat.stx_mask & flag.bits() != 0;
         Self {
             node_type,
             mode: stat.stx_mode & 0o7777,
@@ -108,17 +117,26 @@ impl Stat {
                 minor: stat.stx_dev_minor,
             },
             inode: stat.stx_ino,
+            born: known(StatxFlags::BTIME).then(|| time(stat.stx_btime)),
             node: Device {
                 major: stat.stx_rdev_major,
                 minor: stat.stx_rdev_minor,
             },
             allocated: stat.stx_blocks.saturating_mul(512),
-            mount: known.then_some(stat.stx_mnt_id),
+            mount: known(StatxFlags::MNT_ID).then_some(stat.stx_mnt_id),
         }
     }
 
     pub(super) fn is_directory(&self) -> bool {
         self.node_type == NodeType::Directory
+    }
+
+    /// Which inode it is, for later: the number alone is given to another when it is free.
+    pub(super) fn birth(&self) -> Birth {
+        Birth {
+            inode: self.inode,
+            born: self.born,
+        }
     }
 
     /// One inode under two names.
@@ -200,7 +218,17 @@ pub(super) fn open_directory(directory: impl AsFd, name: &[u8]) -> io::Result<Ow
     )?)
 }
 
-/// Opens something that is neither a regular file nor a directory, as a path alone.
+/// Opens something that is neither a regular file nor a directory, as a path alone, and makes sure
+/// that it is what was looked at.
+pub(super) fn open_special(directory: impl AsFd, name: &[u8], seen: &Stat) -> io::Result<OwnedFd> {
+    let fd = open_path(directory, name)?;
+    match seen.unchanged(&Stat::at(&fd, b"")?) {
+        true => Ok(fd),
+        false => Err(Changed.into()),
+    }
+}
+
+/// Opens whatever has a name, as a path alone.
 pub(super) fn open_path(directory: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(
         directory,

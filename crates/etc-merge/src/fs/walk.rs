@@ -18,7 +18,7 @@ use pleach_fs_tree::{
 use super::known::{self, Known};
 use super::open::read_up_to;
 use super::pool;
-use super::stat::{Changed, Listing, Stat, name, open_directory, open_file, open_path};
+use super::stat::{Changed, Listing, Stat, name, open_directory, open_file, open_special};
 use super::told::{Sum, Told};
 use super::{ApplyOptions, failed};
 use crate::inode::same_attributes;
@@ -454,7 +454,7 @@ impl Walker<'_> {
                         (fd, Kind::File(located(origin as u8)))
                     }
                     _ => {
-                        let fd = open_path(directory, entry)?;
+                        let fd = open_special(directory, entry, &stat)?;
                         let kind = other(&fd, &stat)?;
                         (fd, kind)
                     }
