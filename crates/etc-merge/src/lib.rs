@@ -6,6 +6,7 @@ mod finding;
 #[cfg(feature = "fs")]
 mod fs;
 mod inode;
+mod ledger;
 mod ostree;
 mod pattern;
 mod plan;
@@ -18,6 +19,10 @@ pub use error::Error;
 pub use finding::{Attribute, Conflict, Finding, Note};
 #[cfg(feature = "fs")]
 pub use fs::{Applied, ApplyOptions, apply, plan_dirs, release, undo};
+pub use ledger::{
+    Back, Before, Document, Kept, Ledger, Machine, Outcome, Owner, Place, Record, Returned,
+    Selector, Since, Step, StepAction, Why, restore, what_was_put,
+};
 pub use ostree::{Refusal, RefusalKind, ostree};
 pub use pattern::Pattern;
 pub use plan::{Entry, MergePlan, NodeSummary, Resolution};

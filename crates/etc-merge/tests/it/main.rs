@@ -11,6 +11,7 @@ mod disk;
 #[cfg(feature = "fs")]
 mod faults;
 mod laws;
+mod ledger;
 #[cfg(feature = "fs")]
 mod on_disk;
 mod random;
