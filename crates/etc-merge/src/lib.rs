@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod align;
+mod drift;
 mod error;
 mod finding;
 #[cfg(feature = "fs")]
@@ -15,6 +16,7 @@ mod sides;
 mod state;
 mod strict;
 
+pub use drift::{Because, Drift, DriftEntry, DriftKind, NoiseClass, NoiseModel, drift};
 pub use error::Error;
 pub use finding::{Attribute, Conflict, Finding, Note};
 #[cfg(feature = "fs")]

@@ -8,6 +8,7 @@
 
 #[cfg(feature = "fs")]
 mod disk;
+mod drift;
 #[cfg(feature = "fs")]
 mod faults;
 mod laws;
