@@ -6,6 +6,12 @@ use xshell::cmd;
 
 use crate::workspace::Workspace;
 
+/// What `pleach generate` is asked for, and where it is kept.
+const FILES: [(&str, &str); 2] = [
+    ("reference", "docs/cli.md"),
+    ("etc-schema", "docs/schemas/etc.json"),
+];
+
 /// Write the generated files.
 #[derive(Args)]
 pub(crate) struct Codegen {
@@ -16,19 +22,25 @@ pub(crate) struct Codegen {
 
 impl Codegen {
     pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
+        for (what, file) in FILES {
+            self.file(workspace, what, file)?;
+        }
+        Ok(())
+    }
+
+    fn file(&self, workspace: &Workspace, what: &str, file: &str) -> Result<()> {
         let sh = &workspace.sh;
-        let reference =
-            cmd!(sh, "cargo run --quiet -p pleach -- generate reference").read()? + "\n";
-        let path = workspace.root().join("docs/cli.md");
+        let made = cmd!(sh, "cargo run --quiet -p pleach -- generate {what}").read()? + "\n";
+        let path = workspace.root().join(file);
         let current = sh.read_file(&path).unwrap_or_default();
-        if current == reference {
+        if current == made {
             return Ok(());
         }
         if self.check {
-            bail!("docs/cli.md is not current; run: cargo xtask codegen");
+            bail!("{file} is not current; run: cargo xtask codegen");
         }
-        sh.write_file(&path, reference)?;
-        println!("wrote docs/cli.md");
+        sh.write_file(&path, made)?;
+        println!("wrote {file}");
         Ok(())
     }
 }

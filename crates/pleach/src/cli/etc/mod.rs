@@ -1,61 +1,72 @@
-//! `pleach etc`: the three-way merge of /etc, looked at.
+//! `pleach etc`: the three-way merge of /etc, who put what, and the way back to the default.
 
-use std::path::{Path, PathBuf};
+mod beneath;
+mod entry;
+mod json;
+mod ledger_file;
+mod merge;
+mod own;
+mod policy;
+mod show;
+mod sides;
+mod write;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand};
-use pleach_etc_merge::Policies;
-use pleach_fs_tree::{FileContent, ScanOptions, Tree, scan};
 
 use super::exit::End;
-use super::image::open_dir;
-use super::output;
+use super::output::{self, Format};
 
-/// Look at the three-way merge of /etc that an upgrade would make.
+pub(crate) use json::schema;
+
+/// The three-way merge of /etc: what the image shipped, what the machine has, what the next ships.
+///
+/// Exit codes are diff(1)'s: 0 nothing to tell, 1 differences, conflicts or something that was kept.
 #[derive(Args)]
 pub(crate) struct Etc {
     #[command(subcommand)]
-    what: What,
+    verb: Verb,
 }
 
 #[derive(Subcommand)]
-enum What {
-    /// Print what the merge would do with each path; exit code 1 if there are conflicts.
-    Plan(Sides),
-}
-
-#[derive(Args)]
-struct Sides {
-    /// What the image that runs now shipped: `/usr/etc` of its deployment.
-    #[arg(long, value_name = "DIR")]
-    pristine: PathBuf,
-    /// What the machine has.
-    #[arg(long, value_name = "DIR", default_value = "/etc")]
-    current: PathBuf,
-    /// What the next image ships.
-    #[arg(long, value_name = "DIR")]
-    new: PathBuf,
+enum Verb {
+    Diff(show::Diff),
+    Plan(merge::Plan),
+    Apply(merge::Apply),
+    Undo(merge::Undo),
+    Restore(own::Restore),
+    Why(show::Why),
+    Pin(own::Pin),
+    Adopt(own::Adopt),
+    Release(own::Release),
+    Policies(show::Policies),
 }
 
 impl Etc {
     pub(crate) fn run(&self) -> Result<End> {
-        let What::Plan(sides) = &self.what;
-        let (pristine, current, new) = (
-            read(&sides.pristine)?,
-            read(&sides.current)?,
-            read(&sides.new)?,
-        );
-        let plan = pleach_etc_merge::plan(&pristine, &current, &new, &Policies::default())?;
-        output::print(&plan.to_string())?;
-        Ok(if plan.conflicts().next().is_none() {
-            End::Fine
-        } else {
-            End::Differs
-        })
+        match &self.verb {
+            Verb::Diff(verb) => verb.run(),
+            Verb::Plan(verb) => verb.run(),
+            Verb::Apply(verb) => verb.run(),
+            Verb::Undo(verb) => verb.run(),
+            Verb::Restore(verb) => verb.run(),
+            Verb::Why(verb) => verb.run(),
+            Verb::Pin(verb) => verb.run(),
+            Verb::Adopt(verb) => verb.run(),
+            Verb::Release(verb) => verb.run(),
+            Verb::Policies(verb) => verb.run(),
+        }
     }
 }
 
-fn read(path: &Path) -> Result<Tree<FileContent>> {
-    let dir = open_dir(path)?;
-    scan(&dir, &ScanOptions::default()).with_context(|| format!("reading {}", path.display()))
+/// Prints a report as text or as JSON.
+fn print(
+    format: Format,
+    human: impl FnOnce() -> String,
+    json: impl FnOnce() -> json::Report,
+) -> Result<()> {
+    match format {
+        Format::Human => output::print(&human()),
+        Format::Json => output::print(&(serde_json::to_string_pretty(&json())? + "\n")),
+    }
 }
