@@ -7,6 +7,7 @@ mod ledger_file;
 mod merge;
 mod own;
 mod policy;
+mod record;
 mod show;
 mod sides;
 mod write;
@@ -18,6 +19,7 @@ use super::exit::End;
 use super::output::{self, Format};
 
 pub(crate) use json::schema;
+pub(crate) use record::Recorder;
 
 /// The three-way merge of /etc: what the image shipped, what the machine has, what the next ships.
 ///

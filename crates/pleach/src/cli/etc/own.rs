@@ -228,7 +228,7 @@ fn document_digest(document: &std::path::Path) -> Result<String> {
     }
 }
 
-fn read_document(path: &std::path::Path) -> Result<Document> {
+pub(super) fn read_document(path: &std::path::Path) -> Result<Document> {
     let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     Ok(Document {
         name: path.display().to_string(),

@@ -241,3 +241,64 @@ fn a_record_keeps_all_that_was_put() {
     }
     assert!(at(&drift["entries"], "/d/pipe")["owner"].is_null());
 }
+
+#[test]
+fn what_was_injected_can_be_released() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIP what_was_injected_can_be_released: needs root, to set owners");
+        return;
+    }
+    let folder = scratch();
+    machine(folder.path(), DEFAULT, DEFAULT);
+    std::fs::create_dir(folder.path().join("root/var")).expect("made");
+    let document = "variant: fcos
+version: 1.5.0
+storage:
+  files:
+    - { path: /etc/motd, mode: 0644, overwrite: true, contents: { inline: mine } }
+    - { path: /etc/site/conf.d/x, overwrite: true, contents: { inline: x } }
+    - { path: /var/lib/y, overwrite: true, contents: { inline: y } }
+";
+    std::fs::write(folder.path().join("site.bu"), document).expect("written");
+    let inject = [
+        "inject",
+        "etc",
+        "--config",
+        "site.bu",
+        "--deployment",
+        "root",
+        "--record",
+    ];
+    // Twice: what was there before the first time stays known.
+    for count in [4, 2] {
+        let (code, _, said) = crate::pleach(folder.path(), &inject);
+        assert_eq!(code, Some(0), "{said}");
+        let expect = format!("{count} paths are in the ownership ledger");
+        assert!(said.contains(&expect), "{said}");
+    }
+    let why = json(
+        folder.path(),
+        &[&["why", "motd", "site"], &ROOT[..]].concat(),
+        0,
+    );
+    let record = &why["paths"][0]["record"];
+    let place = json!({"line": 5, "column": 7, "path": "$.storage.files.0"});
+    assert_eq!(record["owner"]["place"], place);
+    assert_eq!(
+        (&record["before"], &record["since"]),
+        (&json!("default"), &json!("unchanged"))
+    );
+    let made = &why["paths"][1]["record"];
+    assert_eq!(made["before"], "absent");
+    assert_eq!(made["owner"]["place"]["line"], 6);
+    etc(folder.path(), &[&["diff"], &ROOT[..]].concat(), 0);
+    let release = [&["release", "--document", "site.bu"], &ROOT[..]].concat();
+    etc(folder.path(), &release, 0);
+    std::fs::remove_dir_all(folder.path().join("root/etc/pleach")).expect("removed");
+    let etc_is = shown(&folder.path().join("root/etc"));
+    assert_eq!(etc_is, shown(&folder.path().join("root/usr/etc")));
+    assert!(
+        folder.path().join("root/var/lib/y").exists(),
+        "/var is not /etc"
+    );
+}
