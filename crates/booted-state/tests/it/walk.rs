@@ -380,7 +380,10 @@ fn the_defaults_of_etc_are_captured_where_asked_for() {
     // A capture from before there was such a section.
     let json = String::from_utf8(with.to_json()).expect("text");
     let mut value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-    value.as_object_mut().expect("an object").remove("etc_defaults");
+    value
+        .as_object_mut()
+        .expect("an object")
+        .remove("etc_defaults");
     let old = Snapshot::from_json(value.to_string().as_bytes()).expect("a snapshot");
     assert_eq!(old.etc_defaults, Section::NotCaptured);
     assert_eq!(old.paths, with.paths);
