@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{beneath, entry};
 
+/// Below `/etc`.
+pub(super) const PATH: &str = "pleach/ownership.json";
 const DIRECTORY: &str = "pleach";
 const NAME: &str = "ownership.json";
 const NEW: &str = ".ownership.json.new";

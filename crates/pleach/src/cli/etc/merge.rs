@@ -137,10 +137,10 @@ impl Plan {
         let mut notes = unread(&current)?;
         let mut trees = Trees::new(pristine, current, self.new_tree()?);
         notes.append(&mut trees.notes);
-        let root = match &*self.directories.root {
-            // Of the machine that this runs on, which is not the one that is planned for.
-            path if path == std::path::Path::new("/") => None,
-            path => Some((open_dir(path)?, path)),
+        // Not by default: what this runs on is not the machine that is planned for.
+        let root = match self.directories.root.as_deref() {
+            Some(path) => Some((open_dir(path)?, path)),
+            None => None,
         };
         let etc = match &root {
             Some((_, path)) if path.join("etc").is_dir() => Some(open_dir(&path.join("etc"))?),

@@ -1,8 +1,8 @@
 //! The verbs of the ownership ledger, and the way back to the default.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use pleach_etc_merge::{Document, Ledger, Machine as Sides, Owner, Selector, Step, restore};
 use pleach_fs_tree::{Digest, TreePath};
@@ -33,6 +33,7 @@ struct At {
     open: Open,
     pristine: Etc,
     current: Etc,
+    mounts: Vec<TreePath>,
     ledger: Ledger<Digest>,
     file: Option<LedgerFile>,
 }
@@ -48,11 +49,12 @@ impl Common {
             Some(file) => std::mem::take(&mut file.ledger),
             None => ledger_file::read(&open.current, &open.current_path)?,
         };
-        let (pristine, current, _) = open.trees()?;
+        let (pristine, current, mounts) = open.trees()?;
         Ok(At {
             open,
             pristine,
             current,
+            mounts,
             ledger,
             file,
         })
@@ -78,6 +80,23 @@ impl At {
             pristine: &self.pristine,
             current: &self.current,
         }
+    }
+
+    /// A path that somebody names. What is mounted cannot be spoken of, and the ledger does not speak
+    /// of itself.
+    fn path(&self, text: &Path) -> Result<TreePath> {
+        let path = self.open.path(text)?;
+        if let Some(mount) = self.mounts.iter().find(|mount| path.starts_with(mount)) {
+            bail!("{mount} is mounted: what is below is not part of /etc; unmount it first");
+        }
+        if TreePath::new(ledger_file::PATH)?.starts_with(&path) {
+            bail!("{path}: the ownership ledger itself is there; name other paths");
+        }
+        Ok(path)
+    }
+
+    fn is_mounted(&self, path: &TreePath) -> bool {
+        self.mounts.iter().any(|mount| path.starts_with(mount))
     }
 
     /// First the machine, then the ledger: interrupted, it is done again, and finds the default there.
@@ -154,7 +173,7 @@ impl Restore {
         let at = self.common.open()?;
         let mut done = Done::default();
         for path in &self.paths {
-            let path = at.open.path(path)?;
+            let path = at.path(path)?;
             for step in restore(at.sides(), &path)? {
                 // A path that is given twice, or below another, is done once.
                 if !done.steps.contains(&step) {
@@ -209,7 +228,7 @@ impl Release {
             take(Selector::Document(&document_digest(document)?))?;
         }
         for path in &self.paths {
-            take(Selector::Path(&at.open.path(path)?))?;
+            take(Selector::Path(&at.path(path)?))?;
         }
         let kept = done
             .returned
@@ -221,14 +240,14 @@ impl Release {
     }
 }
 
-fn document_digest(document: &std::path::Path) -> Result<String> {
+fn document_digest(document: &Path) -> Result<String> {
     match document.to_str().map(entry::digest) {
         Some(Ok(digest)) => Ok(digest.to_string()),
         _ => Ok(read_document(document)?.digest),
     }
 }
 
-pub(super) fn read_document(path: &std::path::Path) -> Result<Document> {
+pub(super) fn read_document(path: &Path) -> Result<Document> {
     let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     Ok(Document {
         name: path.display().to_string(),
@@ -266,8 +285,11 @@ impl Adopt {
         let mut at = self.common.open()?;
         let mut done = Done::default();
         for path in &self.paths {
-            let path = at.open.path(path)?;
+            let path = at.path(path)?;
             for (path, record) in at.ledger.adopt(at.sides(), &path, &owner, self.pin)? {
+                if at.is_mounted(&path) {
+                    continue;
+                }
                 at.ledger.insert(path.clone(), record);
                 done.recorded.push(path);
             }
@@ -302,7 +324,7 @@ impl Pin {
         let mut at = self.common.open()?;
         let mut done = Done::default();
         for path in &self.paths {
-            let path = at.open.path(path)?;
+            let path = at.path(path)?;
             let mut record = match (at.ledger.get(&path), self.remove) {
                 (Some(record), _) => record.clone(),
                 (None, true) => {

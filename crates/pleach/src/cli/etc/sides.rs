@@ -20,9 +20,9 @@ pub(super) type Etc = Tree<Digest>;
 /// The machine: what its image shipped, and what it has.
 #[derive(Args)]
 pub(super) struct Machine {
-    /// Where the system is: its policies, and what is not named otherwise.
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    pub(super) root: PathBuf,
+    /// Where the system is: its policies, and what is not named otherwise [default: /]
+    #[arg(long, value_name = "DIR")]
+    pub(super) root: Option<PathBuf>,
     /// What the image that runs now shipped [default: usr/etc of the root]
     #[arg(long, value_name = "DIR")]
     pristine: Option<PathBuf>,
@@ -42,18 +42,22 @@ pub(super) struct Open {
 }
 
 impl Machine {
+    fn root(&self) -> &Path {
+        self.root.as_deref().unwrap_or(Path::new("/"))
+    }
+
     pub(super) fn current_path(&self) -> PathBuf {
-        let default = || self.root.join("etc");
+        let default = || self.root().join("etc");
         self.current.clone().unwrap_or_else(default)
     }
 
     pub(super) fn open(&self) -> Result<Open> {
-        let default = || self.root.join("usr/etc");
+        let default = || self.root().join("usr/etc");
         let pristine_path = self.pristine.clone().unwrap_or_else(default);
         let current_path = self.current_path();
         Ok(Open {
-            root: open_dir(&self.root)?,
-            root_path: self.root.clone(),
+            root: open_dir(self.root())?,
+            root_path: self.root().to_owned(),
             pristine: open_dir(&pristine_path).context(
                 "what the image shipped is needed; name it with --pristine, or the system with --root",
             )?,

@@ -302,3 +302,17 @@ storage:
         "/var is not /etc"
     );
 }
+
+#[test]
+fn the_ledger_does_not_speak_of_itself() {
+    let folder = scratch();
+    machine(folder.path(), DEFAULT, DEFAULT);
+    etc(folder.path(), &[&["pin", "motd"], &ROOT[..]].concat(), 0);
+    for path in ["/etc", "pleach", "pleach/ownership.json"] {
+        for verb in ["restore", "adopt", "pin", "release"] {
+            let (_, error) = etc(folder.path(), &[&[verb, path], &ROOT[..]].concat(), 3);
+            assert!(error.contains("the ownership ledger itself"), "{error}");
+        }
+    }
+    etc(folder.path(), &[&["diff"], &ROOT[..]].concat(), 0);
+}
