@@ -6,6 +6,12 @@ use xshell::cmd;
 
 use crate::workspace::Workspace;
 
+/// What `pleach generate` is asked for, and where it is kept.
+const FILES: [(&str, &str); 2] = [
+    ("reference", "docs/cli.md"),
+    ("etc-schema", "docs/schemas/etc.json"),
+];
+
 /// Write the generated files.
 #[derive(Args)]
 pub(crate) struct Codegen {
@@ -16,33 +22,36 @@ pub(crate) struct Codegen {
 
 impl Codegen {
     pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
-        let sh = &workspace.sh;
-        let reference =
-            cmd!(sh, "cargo run --quiet -p pleach -- generate reference").read()? + "\n";
-        self.keep(workspace, "docs/cli.md", reference)?;
-        // Made by a test of the crate, which is what can read both the vectors and the crate.
-        let write = (!self.check).then_some(("PLEACH_WRITE_DOCS", "1"));
-        let _written = write.map(|(name, value)| sh.push_env(name, value));
-        let test = "the_table_of_profiles_is_current";
-        cmd!(
-            sh,
-            "cargo test --quiet -p pleach-etc-merge --test it {test}"
-        )
-        .run()?;
-        Ok(())
+        for (what, file) in FILES {
+            self.file(workspace, what, file)?;
+        }
+        self.profiles(workspace)
     }
 
-    fn keep(&self, workspace: &Workspace, file: &str, text: String) -> Result<()> {
+    fn file(&self, workspace: &Workspace, what: &str, file: &str) -> Result<()> {
         let sh = &workspace.sh;
+        let made = cmd!(sh, "cargo run --quiet -p pleach -- generate {what}").read()? + "\n";
         let path = workspace.root().join(file);
-        if sh.read_file(&path).unwrap_or_default() == text {
+        if sh.read_file(&path).unwrap_or_default() == made {
             return Ok(());
         }
         if self.check {
             bail!("{file} is not current; run: cargo xtask codegen");
         }
-        sh.write_file(&path, text)?;
+        sh.write_file(&path, made)?;
         println!("wrote {file}");
+        Ok(())
+    }
+
+    /// docs/etc-merge-profiles.md is made by a test of the crate: that can read both the vectors
+    /// and the crate.
+    fn profiles(&self, workspace: &Workspace) -> Result<()> {
+        let sh = &workspace.sh;
+        let write = (!self.check).then_some(("PLEACH_WRITE_DOCS", "1"));
+        let _written = write.map(|(name, value)| sh.push_env(name, value));
+        let test = "the_table_of_profiles_is_current";
+        let package = "pleach-etc-merge";
+        cmd!(sh, "cargo test --quiet -p {package} --test it {test}").run()?;
         Ok(())
     }
 }

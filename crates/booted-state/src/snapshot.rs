@@ -41,7 +41,7 @@ macro_rules! sections {
         ///
         /// Each section maps keys to small values. Paths and all other bytes from the system are
         /// escaped as `pleach_fs_tree::escape` does. No secret is in it: of accounts, host keys and
-        /// seeds only metadata and digests.
+        /// seeds only metadata and digests. A section that the JSON does not have was not captured.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Snapshot {
@@ -49,7 +49,7 @@ macro_rules! sections {
             pub format_version: u32,
             /// Who made it.
             pub tool: Tool,
-            $($(#[$doc])* pub $field: Section<$value>,)*
+            $($(#[$doc])* #[serde(default)] pub $field: Section<$value>,)*
         }
 
         /// The name of a section.
@@ -101,6 +101,9 @@ sections! {
     /// Every path of `/usr` but those of `/usr/etc` and `/usr/local`; digests only where someone
     /// asked for them.
     Usr usr: PathEntry;
+    /// Every path of `/usr/etc`, with digests: what the image shipped as `/etc`. Only where
+    /// `CaptureOptions::etc_defaults` asked for it.
+    EtcDefaults etc_defaults: PathEntry;
     /// Unit files and loaded units.
     Units units: Unit;
     /// Units in the state `failed`.

@@ -41,6 +41,29 @@ pub enum Error {
         /// Where that was seen.
         path: TreePath,
     },
+    /// There is nothing, neither in the image nor on the machine.
+    #[error("{path}: there is no such path, neither in the image nor on the machine")]
+    NoSuchPath {
+        /// Where.
+        path: TreePath,
+    },
+    /// What is asked for would be done to all of `/etc`.
+    #[error("name a path below /etc, not all of it")]
+    WholeTree,
+    /// No record of the ownership ledger is meant.
+    #[error("the ownership ledger has no record of {what}")]
+    NotInLedger {
+        /// The path, or the document.
+        what: String,
+    },
+    /// Something that is no directory is where a directory has to be.
+    #[error("{path}: cannot be put there: {by} is in the way")]
+    Blocked {
+        /// What was to be put.
+        path: TreePath,
+        /// What is in the way.
+        by: TreePath,
+    },
     /// A directory, or something in it, cannot be read.
     #[cfg(feature = "fs")]
     #[error("{operation} {path} of the {side} tree")]

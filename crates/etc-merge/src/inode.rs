@@ -12,10 +12,12 @@ use crate::{Side, Sides};
 pub(crate) const SELINUX: &[u8] = b"security.selinux";
 const IMA: &[u8] = b"security.ima";
 const EVM: &[u8] = b"security.evm";
+/// What the system puts onto a file by itself, by its path or its content.
+pub(crate) const LABELS: [&[u8]; 3] = [SELINUX, IMA, EVM];
 
 /// Overlayfs keeps its own books in these; they are no part of a file's state, and copied into a
 /// tree that becomes a layer they would change what the layer means.
-fn belongs_to_overlayfs(name: &[u8]) -> bool {
+pub(crate) fn belongs_to_overlayfs(name: &[u8]) -> bool {
     name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }
 

@@ -4,6 +4,7 @@ mod align;
 mod bytes;
 mod compose;
 mod content;
+mod drift;
 mod entry;
 mod error;
 mod finding;
@@ -11,6 +12,7 @@ mod finding;
 mod fs;
 mod inode;
 mod inputs;
+mod ledger;
 mod ostree;
 mod pattern;
 mod plan;
@@ -29,6 +31,7 @@ pub use content::text::merge_text;
 #[cfg(feature = "toml")]
 pub use content::toml::merge_toml;
 pub use content::{ContentOptions, KeyConflict, MergedContent, NotMerged};
+pub use drift::{Because, Drift, DriftEntry, DriftKind, NoiseClass, NoiseModel, drift};
 pub use error::Error;
 pub use finding::{Attribute, Conflict, Finding, Note};
 #[cfg(feature = "fs")]
@@ -36,6 +39,10 @@ pub use fs::{
     Applied, ApplyOptions, Known, Planned, apply, known, plan_dirs, prepare, release, undo,
 };
 pub use inputs::InputsDigest;
+pub use ledger::{
+    Back, Before, Document, Kept, Ledger, Machine, Outcome, Owner, Place, Record, Returned,
+    Selector, Since, Step, StepAction, Why, restore, what_was_put,
+};
 pub use ostree::{Refusal, RefusalKind, ostree};
 pub use pattern::Pattern;
 pub use plan::{Composed, ContentFrom, Entry, MergePlan, NodeSummary, Resolution};

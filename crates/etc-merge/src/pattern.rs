@@ -60,6 +60,19 @@ impl Pattern {
         })
     }
 
+    /// The pattern of exactly this path, and of what is below it; `None` for the root, which no
+    /// pattern matches.
+    pub fn literal(path: &TreePath) -> Option<Self> {
+        let mut text = Vec::new();
+        for &byte in path.as_bytes() {
+            if matches!(byte, b'*' | b'?' | b'[' | b'\\') {
+                text.push(b'\\');
+            }
+            text.push(byte);
+        }
+        Self::new(text).ok()
+    }
+
     /// Whether the pattern matches the path or a directory above it. It never matches the root.
     pub fn covers(&self, path: &TreePath) -> bool {
         // The positions in the pattern at which the components so far may have ended.

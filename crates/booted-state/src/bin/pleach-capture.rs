@@ -1,4 +1,5 @@
-//! Writes a snapshot of the running system: `pleach-capture [--no-wait] [--wait SECONDS] [FILE]`.
+//! Writes a snapshot of the running system: `pleach-capture [--no-wait] [--wait SECONDS] [--etc-defaults]
+//! [FILE]`.
 //!
 //! Exit code 0: written; 2: wrong usage; 3: trouble.
 #![allow(
@@ -18,7 +19,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use pleach_booted_state::{CaptureOptions, SystemRunner, capture};
 
-const USAGE: &str = "usage: pleach-capture [--wait SECONDS | --no-wait] [FILE]";
+const USAGE: &str = "usage: pleach-capture [--wait SECONDS | --no-wait] [--etc-defaults] [FILE]";
 
 struct Arguments {
     file: Option<OsString>,
@@ -54,6 +55,7 @@ fn arguments(mut words: impl Iterator<Item = OsString>) -> Result<Arguments, Str
     while let Some(word) = words.next() {
         match word.to_str() {
             Some("--no-wait") => options.wait_for_boot = None,
+            Some("--etc-defaults") => options.etc_defaults = true,
             Some("--wait") => {
                 let seconds = words.next().and_then(|word| word.to_str()?.parse().ok());
                 let seconds = seconds.ok_or("--wait takes a number of seconds")?;

@@ -32,6 +32,8 @@ pub struct CaptureOptions {
     pub path_rules: Vec<PathRule>,
     /// Rules of the section `usr`.
     pub usr_rules: Vec<PathRule>,
+    /// Look at `/usr/etc` too: then the upgrade of `/etc` can be planned from the capture alone.
+    pub etc_defaults: bool,
     /// How long to wait for the end of the boot (`systemctl is-system-running --wait`); `None` to
     /// take the system as it is. A service of type `oneshot` that is part of the boot must not wait:
     /// its own start job is what it would wait for.
@@ -51,6 +53,7 @@ impl Default for CaptureOptions {
         Self {
             path_rules: PathRule::paths(),
             usr_rules: PathRule::usr(),
+            etc_defaults: false,
             wait_for_boot: Some(Duration::from_secs(600)),
             command_timeout: Duration::from_secs(120),
             max_entries: 2_000_000,
@@ -118,6 +121,10 @@ fn paths(view: &View<'_>, options: &CaptureOptions, snapshot: &mut Snapshot) -> 
     };
     snapshot.paths = Section::Entries(walk(view, &options.path_rules, limits, true)?);
     snapshot.usr = Section::Entries(walk(view, &options.usr_rules, limits, false)?);
+    if options.etc_defaults {
+        let rules = PathRule::etc_defaults();
+        snapshot.etc_defaults = Section::Entries(walk(view, &rules, limits, false)?);
+    }
     Ok(())
 }
 

@@ -113,6 +113,11 @@ impl PathRule {
         rules(PATHS)
     }
 
+    /// The rules of the section `etc_defaults`.
+    pub fn etc_defaults() -> Vec<Self> {
+        rules(&[("/usr/etc", Look::Digest, "what the image shipped as /etc")])
+    }
+
     /// The rules of the section `usr`, without digests.
     pub fn usr() -> Vec<Self> {
         rules(USR)

@@ -213,6 +213,7 @@ pub(crate) fn full() -> Snapshot {
         ("/etc/b", path(PathType::Symlink)),
     ]);
     snapshot.usr = section([("/usr/bin/su", path(PathType::File))]);
+    snapshot.etc_defaults = section([("/usr/etc/a", path(PathType::File))]);
     snapshot.units = section([("a.service", unit())]);
     snapshot.failed_units = section([(
         "a.service",

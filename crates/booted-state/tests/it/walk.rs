@@ -6,7 +6,7 @@ use std::process::Command;
 
 use pleach_booted_state::model::{PathEntry, PathType};
 use pleach_booted_state::{
-    CaptureOptions, Look, PathRule, SectionName, Snapshot, Status, compare, static_view,
+    CaptureOptions, Look, PathRule, Section, SectionName, Snapshot, Status, compare, static_view,
 };
 
 use crate::fake::Root;
@@ -355,4 +355,36 @@ fn a_deployment_that_does_not_run() {
         entry.mode.0 = 0o755;
     }
     assert_eq!(other.take_usr_digests(&with_digests), 0);
+}
+
+#[test]
+fn the_defaults_of_etc_are_captured_where_asked_for() {
+    let (deployment, state) = (Root::new(), Root::new());
+    deployment.file("usr/etc/passwd", "root", 0o644);
+    state.directory("etc", 0o755);
+    state.directory("var", 0o755);
+    let view = |etc_defaults| {
+        let options = CaptureOptions {
+            etc_defaults,
+            ..CaptureOptions::default()
+        };
+        let (etc, var) = (state.dir("etc"), state.dir("var"));
+        static_view(&deployment.dir("."), &etc, &var, &options).expect("a view")
+    };
+    assert_eq!(view(false).etc_defaults, Section::NotCaptured);
+    let with = view(true);
+    let entries = with.etc_defaults.entries().expect("entries");
+    let paths: Vec<&String> = entries.keys().collect();
+    assert_eq!(paths, ["/usr/etc", "/usr/etc/passwd"]);
+    assert!(entries["/usr/etc/passwd"].digest.is_some());
+    // A capture from before there was such a section.
+    let json = String::from_utf8(with.to_json()).expect("text");
+    let mut value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    value
+        .as_object_mut()
+        .expect("an object")
+        .remove("etc_defaults");
+    let old = Snapshot::from_json(value.to_string().as_bytes()).expect("a snapshot");
+    assert_eq!(old.etc_defaults, Section::NotCaptured);
+    assert_eq!(old.paths, with.paths);
 }

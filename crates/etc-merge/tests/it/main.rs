@@ -13,9 +13,11 @@ mod content_laws;
 mod content_text;
 #[cfg(feature = "fs")]
 mod disk;
+mod drift;
 #[cfg(feature = "fs")]
 mod faults;
 mod laws;
+mod ledger;
 #[cfg(feature = "fs")]
 mod on_disk;
 mod profiles;

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use super::etc;
 use super::exit::End;
 
 /// Print generated documentation.
@@ -16,12 +17,15 @@ pub(crate) struct Generate {
 enum What {
     /// The reference of all verbs and options, as Markdown.
     Reference,
+    /// The JSON schema of what `pleach etc` prints.
+    EtcSchema,
 }
 
 impl Generate {
     pub(crate) fn run(&self, command: &clap::Command) -> Result<End> {
         match self.what {
             What::Reference => print!("{}", reference(command)),
+            What::EtcSchema => println!("{}", serde_json::to_string_pretty(&etc::schema())?),
         }
         Ok(End::Fine)
     }

@@ -10,6 +10,7 @@ use pleach_fs_tree::{FileContent, Kind, ScanOptions, Tree, TreePath, escape, sca
 use pleach_inject::EtcPlan;
 
 use super::config::Document;
+use super::etc::Recorder;
 use super::exit::End;
 use super::image::{Reader, open_dir, today};
 use super::output;
@@ -45,6 +46,10 @@ struct Etc {
     /// Write although kernel arguments cannot be: they belong to the boot entry, which is not here.
     #[arg(long)]
     allow_remainder: bool,
+    /// Record in the deployment's ownership ledger what is put into its /etc, account files apart, so
+    /// that `pleach etc` can say why it is there and take it back.
+    #[arg(long)]
+    record: bool,
 }
 
 impl Inject {
@@ -91,8 +96,24 @@ impl Etc {
                 "{arguments} kernel arguments belong to the boot entry, which is not in the deployment; nothing was written. Set them there and say --allow-remainder"
             );
         }
-        if !self.dry_run {
-            pleach_inject::apply(&plan, &etc, &var)?;
+        if self.dry_run {
+            return Ok(());
+        }
+        let recorder = match self.record {
+            true => Some(Recorder::new(
+                &root,
+                &etc,
+                &self.deployment,
+                &self.document.config,
+            )?),
+            false => None,
+        };
+        pleach_inject::apply(&plan, &etc, &var)?;
+        if let Some(recorder) = recorder {
+            let changes = plan.changes.iter();
+            let changes = changes.map(|change| (&*change.path, &change.origin));
+            let count = recorder.record(&etc, &self.deployment, changes)?;
+            output::step(&format!("{count} paths are in the ownership ledger"));
         }
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! The binary, from outside.
 #![allow(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::print_stderr,
     reason = "tests run programs in their own temporary directories, and say what they skip"
 )]
 
 mod documents;
+mod etc;
 mod images;
 
 use std::path::Path;

@@ -1,0 +1,377 @@
+//! The verbs of the merge: `plan`, `apply`, `undo`.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use pleach_etc_merge::{
+    ApplyOptions, Contents, MergePlan, Policies, Sides, apply, plan_dirs, plan_with, release, undo,
+};
+use pleach_fs_tree::{Digest, Name, TreePath};
+
+use super::json::{self, FORMAT_VERSION, Report};
+use super::policy::Effective;
+use super::show::{effective, mounted};
+use super::sides::{self, Etc, Machine};
+use super::{ledger_file, print};
+use crate::cli::compare;
+use crate::cli::exit::End;
+use crate::cli::fetch::Source;
+use crate::cli::image::open_dir;
+use crate::cli::output::{self, Format};
+
+/// Print what an upgrade would do with each path of /etc; exit code 1 if there are conflicts.
+///
+/// The machine is directories, or a capture of a machine that is far away (--machine); what comes is a
+/// directory, or an image that was never deployed (--image). Nothing is written, and of an image or a
+/// capture nothing but digests is read, so no right is needed that reading does not.
+#[derive(Args)]
+pub(super) struct Plan {
+    #[command(flatten)]
+    directories: Machine,
+    /// A capture of the machine (pleach-capture --etc-defaults), in the place of directories. Drop-ins
+    /// count only where --root names the system that they are on.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["pristine", "current"])]
+    machine: Option<PathBuf>,
+    /// The image that the captured machine runs; not needed if the capture has the defaults.
+    #[arg(long, value_name = "IMAGE", requires = "machine")]
+    from: Option<String>,
+    /// What the next image ships: the usr/etc of its deployment.
+    #[arg(long, value_name = "DIR", required_unless_present = "image")]
+    new: Option<PathBuf>,
+    /// The next image.
+    #[arg(long, value_name = "IMAGE", conflicts_with = "new")]
+    image: Option<String>,
+    #[command(flatten)]
+    source: Source,
+    /// Without the policies that come with pleach.
+    #[arg(long)]
+    no_shipped_policies: bool,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// A plan, and what there is to say of how it was made.
+struct Planned {
+    plan: MergePlan,
+    mounts: Vec<TreePath>,
+    notes: Vec<String>,
+}
+
+impl Plan {
+    pub(super) fn run(&self) -> Result<End> {
+        let planned = match &self.machine {
+            Some(capture) => self.afar(capture)?,
+            None => self.here()?,
+        };
+        let Planned {
+            plan,
+            mounts,
+            notes,
+        } = planned;
+        let human = || {
+            let mut out = String::new();
+            for entry in plan.entries() {
+                out.push_str(&format!("{entry}\n"));
+            }
+            out.push_str(&mounted(&mounts));
+            out.extend(notes.iter().map(|note| format!("note: {note}\n")));
+            out
+        };
+        print(self.format, human, || Report::Plan {
+            format_version: FORMAT_VERSION,
+            plan: json::plan(&plan, &mounts),
+            notes: notes.clone(),
+        })?;
+        Ok(ended(&plan))
+    }
+
+    fn here(&self) -> Result<Planned> {
+        let open = self.directories.open()?;
+        let effective = effective(&open, !self.no_shipped_policies)?;
+        let ledger = ledger_file::read(&open.current, &open.current_path)?;
+        let policies = effective.policies(ledger.pins());
+        if let Some(new) = &self.new {
+            let new = open_dir(new)?;
+            let sides = Sides {
+                pristine: &open.pristine,
+                current: &open.current,
+                new: &new,
+            };
+            let planned = plan_dirs(sides, &policies, &open.options())?;
+            return Ok(Planned {
+                plan: planned.plan,
+                mounts: planned.mounts,
+                notes: Vec::new(),
+            });
+        }
+        let (pristine, current, mounts) = open.trees()?;
+        let trees = Trees::new(pristine, current, self.new_tree()?);
+        Ok(Planned {
+            plan: trees.plan(&policies)?,
+            mounts,
+            notes: trees.notes,
+        })
+    }
+
+    fn afar(&self, capture: &std::path::Path) -> Result<Planned> {
+        let capture = compare::read(capture)?;
+        let (mut current, mounts) = sides::captured(&capture)?;
+        let pristine = match &self.from {
+            Some(image) => sides::of_image(image, &self.source)?,
+            None => sides::captured_defaults(&capture)?,
+        };
+        for path in &mounts {
+            sides::hide(&mut current, path, &pristine)?;
+        }
+        let mut notes = unread(&current)?;
+        let mut trees = Trees::new(pristine, current, self.new_tree()?);
+        notes.append(&mut trees.notes);
+        // Not by default: what this runs on is not the machine that is planned for.
+        let root = match self.directories.root.as_deref() {
+            Some(path) => Some((open_dir(path)?, path)),
+            None => None,
+        };
+        let etc = match &root {
+            Some((_, path)) if path.join("etc").is_dir() => Some(open_dir(&path.join("etc"))?),
+            _ => None,
+        };
+        let etc_path = self.directories.current_path();
+        let mut pins = Vec::new();
+        if let Some(etc) = &etc {
+            pins = ledger_file::read(etc, &etc_path)?.pins();
+        }
+        let effective = Effective::read(
+            root.as_ref().map(|(dir, path)| (dir, *path)),
+            etc.as_ref().map(|dir| (dir, &*etc_path)),
+            !self.no_shipped_policies,
+        )?;
+        let policies = effective.policies(pins);
+        Ok(Planned {
+            plan: trees.plan(&policies)?,
+            mounts,
+            notes,
+        })
+    }
+
+    fn new_tree(&self) -> Result<Etc> {
+        match (&self.new, &self.image) {
+            (Some(new), _) => sides::scan_dir(&open_dir(new)?, new),
+            (None, Some(image)) => sides::of_image(image, &self.source),
+            (None, None) => bail!("name what comes: --new or --image"),
+        }
+    }
+}
+
+/// The machine's own policies and pins, of which a capture has no contents.
+fn unread(current: &Etc) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for name in ["pleach/etc-merge.d", "pleach/ownership.json"] {
+        let top = TreePath::new(name)?;
+        let Some(id) = current.lookup(&top) else {
+            continue;
+        };
+        for (below, id) in current.walk_from(id) {
+            if current.inode(id).entries().is_none() {
+                let path = top.concat(&below);
+                notes.push(format!(
+                    "the machine has /etc{path}, which a capture has no contents of: it does not count here; name a copy of the system with --root"
+                ));
+            }
+        }
+    }
+    Ok(notes)
+}
+
+/// Three trees whose labels can be compared, or have none.
+struct Trees {
+    pristine: Etc,
+    current: Etc,
+    new: Etc,
+    notes: Vec<String>,
+}
+
+impl Trees {
+    fn new(mut pristine: Etc, mut current: Etc, mut new: Etc) -> Self {
+        let without = sides::comparable_labels([
+            ("pristine", &mut pristine),
+            ("current", &mut current),
+            ("new", &mut new),
+        ]);
+        let mut notes = Vec::new();
+        if !without.is_empty() {
+            let which = without.join(" and ");
+            notes.push(format!(
+                "SELinux labels are not compared: {which} has none (an image gets them when it is deployed)"
+            ));
+        }
+        Self {
+            pristine,
+            current,
+            new,
+            notes,
+        }
+    }
+}
+
+impl Trees {
+    fn plan(&self, policies: &Policies) -> Result<MergePlan> {
+        let trees = Sides {
+            pristine: &self.pristine,
+            current: &self.current,
+            new: &self.new,
+        };
+        Ok(plan_with(trees, policies, &Digests)?)
+    }
+}
+
+/// Contents of which only the digest is here.
+struct Digests;
+
+impl Contents<Digest> for Digests {
+    fn same(&self, a: &Digest, b: &Digest) -> bool {
+        a == b
+    }
+
+    fn identify(&self, content: &Digest, tell: &mut dyn FnMut(&[u8])) {
+        tell(&content.0);
+    }
+
+    fn bytes<'a>(
+        &self,
+        _: &TreePath,
+        _: &'a Digest,
+    ) -> Result<Option<Cow<'a, [u8]>>, pleach_etc_merge::Error> {
+        Ok(None)
+    }
+}
+
+fn ended(plan: &MergePlan) -> End {
+    match plan.conflicts().next() {
+        None => End::Fine,
+        Some(_) => End::Differs,
+    }
+}
+
+/// Merge into the /etc of a deployment; exit code 1 if there were conflicts.
+///
+/// The old one stays beside it as etc.prev until `undo` brings it back or discards it; sides that
+/// were not taken are in etc.saved.
+#[derive(Args)]
+pub(super) struct Apply {
+    #[command(flatten)]
+    directories: Machine,
+    /// What the next image ships: the usr/etc of its deployment.
+    #[arg(long, value_name = "DIR")]
+    new: PathBuf,
+    #[command(flatten)]
+    target: Target,
+    /// Without the policies that come with pleach.
+    #[arg(long)]
+    no_shipped_policies: bool,
+    /// Merge anew into an /etc that is the result of a merge already; what was changed there since
+    /// is in etc.prev then.
+    #[arg(long)]
+    again: bool,
+    /// Print what would be done, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Args)]
+struct Target {
+    /// The root of the deployment that is not booted yet.
+    #[arg(long, value_name = "DIR")]
+    deployment: PathBuf,
+    /// The name of its /etc.
+    #[arg(long, value_name = "NAME", default_value = "etc")]
+    target: String,
+}
+
+impl Target {
+    fn options(&self) -> Result<ApplyOptions> {
+        Ok(ApplyOptions {
+            target: Name::new(self.target.as_bytes())?,
+            ..ApplyOptions::default()
+        })
+    }
+}
+
+impl Apply {
+    pub(super) fn run(&self) -> Result<End> {
+        let open = self.directories.open()?;
+        let effective = effective(&open, !self.no_shipped_policies)?;
+        let ledger: pleach_etc_merge::Ledger<Digest> =
+            ledger_file::read(&open.current, &open.current_path)?;
+        let policies = effective.policies(ledger.pins());
+        let new = open_dir(&self.new)?;
+        let sides = Sides {
+            pristine: &open.pristine,
+            current: &open.current,
+            new: &new,
+        };
+        let options = ApplyOptions {
+            known: open.options().known,
+            again: self.again,
+            ..self.target.options()?
+        };
+        let (plan, mounts, unchanged) = if self.dry_run {
+            let planned = plan_dirs(sides, &policies, &options)?;
+            (planned.plan, planned.mounts, false)
+        } else {
+            let deployment = open_dir(&self.target.deployment)?;
+            let applied = apply(sides, &policies, None, &deployment, &options)?;
+            (applied.plan, applied.mounts, applied.unchanged)
+        };
+        let human = || {
+            let done = match (self.dry_run, unchanged) {
+                (true, _) => "nothing was written\n",
+                (_, true) => "it was so already\n",
+                _ => "merged\n",
+            };
+            format!("{plan}{}{done}", mounted(&mounts))
+        };
+        print(self.format, human, || Report::Apply {
+            format_version: FORMAT_VERSION,
+            dry_run: self.dry_run,
+            unchanged,
+            plan: json::plan(&plan, &mounts),
+        })?;
+        Ok(ended(&plan))
+    }
+}
+
+/// Bring back the /etc that a deployment had before `apply`. Called a second time, it
+/// brings the new one back.
+#[derive(Args)]
+pub(super) struct Undo {
+    #[command(flatten)]
+    target: Target,
+    /// Remove the old one instead, and with it the way back.
+    #[arg(long)]
+    discard: bool,
+    /// Print what would be done, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Undo {
+    pub(super) fn run(&self) -> Result<End> {
+        let options = self.target.options()?;
+        let deployment = open_dir(&self.target.deployment)?;
+        let name = &self.target.target;
+        output::print(&match self.discard {
+            true => format!("remove {name}.prev\n"),
+            false => format!("exchange {name} and {name}.prev\n"),
+        })?;
+        match (self.dry_run, self.discard) {
+            (true, _) => {}
+            (false, true) => release(&deployment, &options)?,
+            (false, false) => undo(&deployment, &options)?,
+        }
+        Ok(End::Fine)
+    }
+}
