@@ -45,8 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut options = ApplyOptions::default();
     let policies = Policies::default();
     match (mode.as_str(), deployment) {
-        ("walk", None) => measure(|| Ok(walk(sides)?)),
-        ("plan", None) => measure(|| Ok(seen(&plan_dirs(sides, &policies, &options)?.0))),
+        ("walk", _) => measure(|| Ok(walk(sides)?)),
+        ("plan", _) => measure(|| Ok(seen(&plan_dirs(sides, &policies, &options)?.0))),
         ("apply" | "apply-unsynced", Some(deployment)) => {
             options.sync = mode == "apply";
             measure(|| {

@@ -1,0 +1,262 @@
+//! The three-way merge of `/etc`: us, and the machine's ostree, over the same trees in the same run.
+//!
+//! What ostree's merge takes is what `ostree admin deploy` takes more than the same with
+//! `--no-merge`. We merge into the deployment that `--no-merge` made. In the first round, which only
+//! warms the caches, the two results are compared: nothing may differ but modification times.
+
+mod report;
+mod sysroot;
+mod trees;
+mod volume;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use pleach_fs_tree::{FileContent, Kinds, ScanOptions, Tree, diff, scan};
+use xshell::{Shell, cmd};
+
+use crate::workspace::Workspace;
+use report::{Measured, Size, acceptance};
+use sysroot::Sysroot;
+use trees::Trees;
+use volume::Volume;
+
+/// How many files, if nobody says.
+pub(super) const SIZES: [usize; 4] = [2_000, 10_000, 50_000, 250_000];
+/// Above this many files there are at most [`FEW`] pairs: one takes minutes.
+const MANY: usize = 100_000;
+const FEW: usize = 3;
+
+/// One thing that we are measured at.
+struct Step {
+    /// Its row in the table.
+    name: &'static str,
+    /// What the example `measure` calls it.
+    mode: &'static str,
+    /// Not measured: what has to be done first.
+    before: Option<&'static str>,
+    /// Not measured: brings the deployment back to what it was.
+    after: Option<&'static str>,
+}
+
+impl Step {
+    const fn new(name: &'static str, mode: &'static str) -> Self {
+        Self {
+            name,
+            mode,
+            before: None,
+            after: None,
+        }
+    }
+
+    const fn then(self, after: &'static str) -> Self {
+        Self {
+            after: Some(after),
+            ..self
+        }
+    }
+}
+
+/// The bare minimum.
+const WALK: &str = "bare walk";
+const PLAN: &str = "plan";
+/// What is held against ostree's merge: all of it, the plan included.
+const APPLY: &str = "apply";
+
+const STEPS: [Step; 4] = [
+    Step::new(WALK, "walk"),
+    Step::new(PLAN, "plan"),
+    Step::new(APPLY, "apply").then("undo"),
+    Step::new("apply without sync", "apply-unsynced").then("undo"),
+];
+
+pub(super) fn run(workspace: &Workspace, pairs: usize, sizes: &[usize]) -> Result<()> {
+    let sh = &workspace.sh;
+    cmd!(
+        sh,
+        "cargo build --release -p pleach-etc-merge --example measure"
+    )
+    .run()?;
+    let measure = workspace.release().join("examples/measure");
+    let version = cmd!(sh, "ostree --version").quiet().read()?;
+    let version = version
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Version: "))
+        .context("ostree --version says no version")?;
+    println!("ostree {}", version.trim_matches('\''));
+    let mut done = Vec::new();
+    for &files in sizes {
+        let pairs = match files > MANY {
+            true => pairs.min(FEW),
+            false => pairs,
+        };
+        let size = measured(workspace, &measure, files, pairs)?;
+        println!("\n{size}");
+        done.push(size);
+    }
+    println!("\nacceptance");
+    for line in acceptance(&done) {
+        println!("  {line}");
+    }
+    Ok(())
+}
+
+fn measured(workspace: &Workspace, measure: &Path, files: usize, pairs: usize) -> Result<Size> {
+    let sh = &workspace.sh;
+    let volume = Volume::new(workspace, files)?;
+    let machine = Machine::new(sh, &volume, measure, files)?;
+    let mut size = Size::new(files, volume.what());
+    for round in 0..=pairs {
+        eprint!(
+            "\rbench: {files} files, {} of {pairs} … ",
+            match round {
+                0 => "warming up, before 1".to_owned(),
+                round => format!("pair {round}"),
+            }
+        );
+        let mut results = Vec::new();
+        let warm_up = round == 0;
+        let mut scratch = Size::new(files, volume.what());
+        let into = if warm_up { &mut scratch } else { &mut size };
+        for ours in [round % 2 == 1, round % 2 == 0] {
+            results.extend(match ours {
+                true => machine.ours(into, warm_up, round % 2 == 1)?,
+                false => machine.ostrees(into, warm_up)?,
+            });
+        }
+        if let [a, b] = &results[..] {
+            same_merge(a, b)?;
+        }
+    }
+    eprintln!();
+    Ok(size)
+}
+
+/// A system root with a deployment that has run for a while, and the next image.
+struct Machine<'a> {
+    sh: &'a Shell,
+    volume: &'a Volume<'a>,
+    sysroot: Sysroot<'a>,
+    running: PathBuf,
+    measure: &'a Path,
+}
+
+const RUNNING: &str = "v1";
+const NEXT: &str = "v2";
+
+impl<'a> Machine<'a> {
+    fn new(sh: &'a Shell, volume: &'a Volume<'a>, measure: &'a Path, files: usize) -> Result<Self> {
+        eprint!("bench: {files} files, making the images … ");
+        let sysroot = Sysroot::new(sh, &volume.path().join("sysroot"))?;
+        let trees = Trees { files };
+        let image = volume.path().join("image");
+        let etc = image.join("usr/etc");
+        trees.pristine(&etc)?;
+        sysroot.commit(&image, RUNNING)?;
+        trees.upgrade(&etc)?;
+        sysroot.commit(&image, NEXT)?;
+        sh.remove_path(&image)?;
+        sysroot.deploy(RUNNING, false)?;
+        let running = sysroot.deployment(&[])?;
+        trees.customize(&running.join("etc"))?;
+        Ok(Self {
+            sh,
+            volume,
+            sysroot,
+            running,
+            measure,
+        })
+    }
+
+    /// Deploys with a merge.
+    fn ostrees(&self, size: &mut Size, read: bool) -> Result<Option<Tree<FileContent>>> {
+        self.volume.settle()?;
+        size.deploy.push(self.sysroot.deploy(NEXT, true)?);
+        let made = self.sysroot.deployment(&[&self.running])?;
+        let result = read.then(|| result(&made)).transpose()?;
+        self.sysroot.undeploy()?;
+        Ok(result)
+    }
+
+    /// Deploys without, and merges with what we have.
+    fn ours(
+        &self,
+        size: &mut Size,
+        read: bool,
+        backwards: bool,
+    ) -> Result<Option<Tree<FileContent>>> {
+        self.volume.settle()?;
+        size.no_merge.push(self.sysroot.deploy(NEXT, false)?);
+        let made = self.sysroot.deployment(&[&self.running])?;
+        let mut steps: Vec<_> = STEPS.iter().collect();
+        if backwards {
+            steps.reverse();
+        }
+        let (mut found, mut merged) = (None, None);
+        for step in steps {
+            if let Some(mode) = step.before {
+                self.child(mode, &made)?;
+            }
+            self.volume.settle()?;
+            let line = self.child(step.mode, &made)?;
+            let measured = Measured::parse(&line)
+                .with_context(|| format!("measure {} printed {line:?}", step.mode))?;
+            let seen = (measured.paths, measured.entries);
+            ensure!(
+                *found.get_or_insert(seen) == seen,
+                "{}: {seen:?} paths and differences, the steps before had {found:?}",
+                step.name
+            );
+            size.add(step.name, measured);
+            if step.name == APPLY && read {
+                merged = Some(result(&made)?);
+            }
+            if let Some(mode) = step.after {
+                self.child(mode, &made)?;
+            }
+        }
+        self.sysroot.undeploy()?;
+        Ok(merged)
+    }
+
+    fn child(&self, mode: &str, made: &Path) -> Result<String> {
+        let (measure, running) = (self.measure, &self.running);
+        let (pristine, current) = (running.join("usr/etc"), running.join("etc"));
+        let new = made.join("usr/etc");
+        Ok(cmd!(
+            self.sh,
+            "{measure} {mode} {pristine} {current} {new} {made}"
+        )
+        .quiet()
+        .read()?)
+    }
+}
+
+fn result(deployment: &Path) -> Result<Tree<FileContent>> {
+    let etc = deployment.join("etc");
+    let dir = Dir::open_ambient_dir(&etc, ambient_authority())?;
+    scan(&dir, &ScanOptions::default()).with_context(|| etc.display().to_string())
+}
+
+/// Fails where the two did not do the same: then it means nothing how long each took.
+fn same_merge(a: &Tree<FileContent>, b: &Tree<FileContent>) -> Result<()> {
+    let mut differences = diff(a, b, FileContent::eq);
+    differences.retain_mut(|difference| match &mut difference.kinds {
+        Kinds::Both(_, _, changed) => {
+            changed.mtime = false;
+            !changed.is_empty()
+        }
+        _ => true,
+    });
+    let Some(first) = differences.first() else {
+        return Ok(());
+    };
+    bail!(
+        "ostree and we merged differently: {} paths, the first is {}: {:?}",
+        differences.len(),
+        first.path,
+        first.kinds
+    )
+}
