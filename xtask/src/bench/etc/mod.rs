@@ -107,30 +107,30 @@ fn measured(workspace: &Workspace, measure: &Path, files: usize, pairs: usize) -
     let sh = &workspace.sh;
     let volume = Volume::new(workspace, files)?;
     let machine = Machine::new(sh, &volume, measure, files)?;
-    let mut size = Size::new(files, volume.what());
+    let new = || Size::new(files, volume.what(), STEPS.iter().map(|step| step.name));
+    let mut size = new();
     for round in 0..=pairs {
-        eprint!(
-            "\rbench: {files} files, {} of {pairs} … ",
-            match round {
-                0 => "warming up, before 1".to_owned(),
-                round => format!("pair {round}"),
-            }
-        );
-        let mut results = Vec::new();
         let warm_up = round == 0;
-        let mut scratch = Size::new(files, volume.what());
-        let into = if warm_up { &mut scratch } else { &mut size };
+        match warm_up {
+            true => eprintln!("bench: {files} files, warming up"),
+            false => eprintln!("bench: {files} files, pair {round} of {pairs}"),
+        }
+        let mut unused = new();
+        let into = if warm_up { &mut unused } else { &mut size };
+        let mut results = Vec::new();
         for ours in [round % 2 == 1, round % 2 == 0] {
             results.extend(match ours {
                 true => machine.ours(into, warm_up, round % 2 == 1)?,
                 false => machine.ostrees(into, warm_up)?,
             });
         }
-        if let [a, b] = &results[..] {
+        if warm_up {
+            let [a, b] = &results[..] else {
+                bail!("{} results to compare, expected two", results.len());
+            };
             same_merge(a, b)?;
         }
     }
-    eprintln!();
     Ok(size)
 }
 
@@ -148,7 +148,7 @@ const NEXT: &str = "v2";
 
 impl<'a> Machine<'a> {
     fn new(sh: &'a Shell, volume: &'a Volume<'a>, measure: &'a Path, files: usize) -> Result<Self> {
-        eprint!("bench: {files} files, making the images … ");
+        eprintln!("bench: {files} files, making the images");
         let sysroot = Sysroot::new(sh, &volume.path().join("sysroot"))?;
         let trees = Trees { files };
         let image = volume.path().join("image");

@@ -58,21 +58,24 @@ pub(super) struct Size {
 }
 
 impl Size {
-    pub(super) fn new(files: usize, what: &'static str) -> Self {
+    /// With a row for each step, in this order.
+    pub(super) fn new(
+        files: usize,
+        what: &'static str,
+        steps: impl IntoIterator<Item = &'static str>,
+    ) -> Self {
         Self {
             files,
             what,
             deploy: Vec::new(),
             no_merge: Vec::new(),
-            steps: Vec::new(),
+            steps: steps.into_iter().map(|name| (name, Vec::new())).collect(),
         }
     }
 
-    pub(super) fn add(&mut self, step: &'static str, measured: Measured) {
-        match self.steps.iter_mut().find(|(name, _)| *name == step) {
-            Some((_, all)) => all.push(measured),
-            None => self.steps.push((step, vec![measured])),
-        }
+    pub(super) fn add(&mut self, step: &str, measured: Measured) {
+        let found = self.steps.iter_mut().find(|(name, _)| *name == step);
+        found.expect("each step has a row").1.push(measured);
     }
 
     fn step(&self, name: &str) -> &[Measured] {
@@ -257,7 +260,7 @@ mod tests {
             wall: seconds,
             cpu: seconds,
         };
-        let mut size = Size::new(files, "nowhere");
+        let mut size = Size::new(files, "nowhere", [WALK, PLAN, APPLY]);
         for wobble in [0.9, 1.0, 1.2] {
             let measured = |seconds: f64| Measured {
                 cost: cost(seconds * wobble),
