@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use pleach_etc_merge::{ApplyOptions, MergePlan, Policies, Sides, apply, plan_dirs, release, undo};
+use pleach_etc_merge::{ApplyOptions, MergePlan, Policies, Sides, apply, plan_dirs, prepare};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::time::{ClockId, clock_gettime};
 
-const USAGE: &str =
-    "usage: measure walk|plan|apply|apply-unsynced|undo PRISTINE CURRENT NEW [DEPLOYMENT]";
+const USAGE: &str = "usage: measure MODE PRISTINE CURRENT NEW [DEPLOYMENT]; MODE is walk, plan, \
+                     plan-one-thread, plan-known, prepare, apply, apply-known or apply-unsynced";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -42,27 +42,35 @@ fn main() -> Result<(), Box<dyn Error>> {
         [path] => Some(open(path)?),
         _ => return Err(USAGE.into()),
     };
-    let mut options = ApplyOptions::default();
     let policies = Policies::default();
+    let mut options = ApplyOptions {
+        sync: mode != "apply-unsynced",
+        threads: usize::from(mode == "plan-one-thread"),
+        ..ApplyOptions::default()
+    };
+    // What a plan found when the update was staged; that one is not measured.
+    let mut preview = None;
+    if mode.ends_with("-known") {
+        let planned = plan_dirs(sides, &policies, &options)?;
+        options.known = planned.known;
+        preview = Some(planned.plan);
+    }
     match (mode.as_str(), deployment) {
-        ("walk", _) => measure(|| Ok(walk(sides)?)),
-        ("plan", _) => measure(|| Ok(seen(&plan_dirs(sides, &policies, &options)?.0))),
-        ("apply" | "apply-unsynced", Some(deployment)) => {
-            options.sync = mode == "apply";
-            measure(|| {
-                let applied = apply(sides, &policies, None, &deployment, &options)?;
-                if applied.unchanged {
-                    return Err("there was nothing to do".into());
-                }
-                Ok(seen(&applied.plan))
-            })
+        ("walk", _) => measure(|| Ok(Some(walk(sides)?))),
+        ("plan" | "plan-one-thread" | "plan-known", _) => {
+            measure(|| Ok(Some(seen(&plan_dirs(sides, &policies, &options)?.plan))))
         }
-        // So that the next one finds the deployment as this one did.
-        ("undo", Some(deployment)) => {
-            undo(&deployment, &options)?;
-            release(&deployment, &options)?;
-            Ok(())
-        }
+        ("prepare", Some(deployment)) => measure(|| {
+            prepare(&new, &deployment, &options)?;
+            Ok(None)
+        }),
+        ("apply" | "apply-known" | "apply-unsynced", Some(deployment)) => measure(|| {
+            let applied = apply(sides, &policies, preview.as_ref(), &deployment, &options)?;
+            if applied.unchanged {
+                return Err("there was nothing to do".into());
+            }
+            Ok(Some(seen(&applied.plan)))
+        }),
         _ => Err(USAGE.into()),
     }
 }
@@ -80,11 +88,13 @@ fn seen(plan: &MergePlan) -> Seen {
     }
 }
 
-fn measure(step: impl FnOnce() -> Result<Seen, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
+fn measure(
+    step: impl FnOnce() -> Result<Option<Seen>, Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
     // Of all threads, in the kernel too.
     let cpu = || Duration::try_from(clock_gettime(ClockId::ProcessCPUTime));
     let (wall_before, cpu_before) = (Instant::now(), cpu()?);
-    let Seen { paths, entries } = step()?;
+    let seen = step()?;
     let (wall, cpu) = (wall_before.elapsed(), cpu()? - cpu_before);
     let status = std::fs::read_to_string("/proc/self/status")?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -94,8 +104,8 @@ fn measure(step: impl FnOnce() -> Result<Seen, Box<dyn Error>>) -> Result<(), Bo
         "wall_s": wall.as_secs_f64(),
         "cpu_s": cpu.as_secs_f64(),
         "peak_rss_kib": peak,
-        "paths": paths,
-        "entries": entries,
+        "paths": seen.as_ref().map(|seen| seen.paths),
+        "entries": seen.as_ref().map(|seen| seen.entries),
     });
     println!("{line}");
     Ok(())

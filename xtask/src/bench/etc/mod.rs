@@ -9,6 +9,7 @@ mod sysroot;
 mod trees;
 mod volume;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -29,48 +30,52 @@ pub(super) const SIZES: [usize; 4] = [2_000, 10_000, 50_000, 250_000];
 const MANY: usize = 100_000;
 const FEW: usize = 3;
 
-/// One thing that we are measured at.
+/// One thing that we are measured at, on a deployment as `--no-merge` made it.
 struct Step {
     /// Its row in the table.
     name: &'static str,
     /// What the example `measure` calls it.
     mode: &'static str,
-    /// Not measured: what has to be done first.
-    before: Option<&'static str>,
-    /// Not measured: brings the deployment back to what it was.
-    after: Option<&'static str>,
+    /// The new tree was copied beside the target before, which is not measured.
+    prepared: bool,
+}
+
+/// The bare minimum, in one thread.
+const WALK: &str = "bare walk";
+const PLAN: &str = "plan";
+const PLAN_ONE: &str = "plan, one thread";
+/// What is held against ostree's merge: it begins where that does, with a copy of the new tree, and
+/// does all that is left, the plan included.
+const APPLY: &str = "apply, prepared";
+
+const STEPS: [Step; 9] = [
+    step(WALK, "walk"),
+    step(PLAN, "plan"),
+    step(PLAN_ONE, "plan-one-thread"),
+    step("plan, pairs known", "plan-known"),
+    step("prepare", "prepare"),
+    step(APPLY, "apply").prepared(),
+    step("same, no sync", "apply-unsynced").prepared(),
+    step("same, pairs known", "apply-known").prepared(),
+    step("apply, prepare in it", "apply"),
+];
+
+const fn step(name: &'static str, mode: &'static str) -> Step {
+    Step {
+        name,
+        mode,
+        prepared: false,
+    }
 }
 
 impl Step {
-    const fn new(name: &'static str, mode: &'static str) -> Self {
+    const fn prepared(self) -> Self {
         Self {
-            name,
-            mode,
-            before: None,
-            after: None,
-        }
-    }
-
-    const fn then(self, after: &'static str) -> Self {
-        Self {
-            after: Some(after),
+            prepared: true,
             ..self
         }
     }
 }
-
-/// The bare minimum.
-const WALK: &str = "bare walk";
-const PLAN: &str = "plan";
-/// What is held against ostree's merge: all of it, the plan included.
-const APPLY: &str = "apply";
-
-const STEPS: [Step; 4] = [
-    Step::new(WALK, "walk"),
-    Step::new(PLAN, "plan"),
-    Step::new(APPLY, "apply").then("undo"),
-    Step::new("apply without sync", "apply-unsynced").then("undo"),
-];
 
 pub(super) fn run(workspace: &Workspace, pairs: usize, sizes: &[usize]) -> Result<()> {
     let sh = &workspace.sh;
@@ -196,26 +201,26 @@ impl<'a> Machine<'a> {
         }
         let (mut found, mut merged) = (None, None);
         for step in steps {
-            if let Some(mode) = step.before {
-                self.child(mode, &made)?;
+            if step.prepared {
+                self.child("prepare", &made)?;
             }
             self.volume.settle()?;
             let line = self.child(step.mode, &made)?;
             let measured = Measured::parse(&line)
                 .with_context(|| format!("measure {} printed {line:?}", step.mode))?;
-            let seen = (measured.paths, measured.entries);
-            ensure!(
-                *found.get_or_insert(seen) == seen,
-                "{}: {seen:?} paths and differences, the steps before had {found:?}",
-                step.name
-            );
+            if let Some(seen) = measured.seen {
+                let before = *found.get_or_insert(seen);
+                ensure!(
+                    before == seen,
+                    "{}: {seen:?}, the steps before had {before:?}",
+                    step.name
+                );
+            }
             size.add(step.name, measured);
             if step.name == APPLY && read {
                 merged = Some(result(&made)?);
             }
-            if let Some(mode) = step.after {
-                self.child(mode, &made)?;
-            }
+            reset(&made)?;
         }
         self.sysroot.undeploy()?;
         Ok(merged)
@@ -232,6 +237,24 @@ impl<'a> Machine<'a> {
         .quiet()
         .read()?)
     }
+}
+
+/// Brings a deployment back to what it was before a step.
+fn reset(deployment: &Path) -> Result<()> {
+    let (etc, previous) = (deployment.join("etc"), deployment.join("etc.prev"));
+    if previous.exists() {
+        fs::remove_dir_all(&etc)?;
+        fs::rename(&previous, &etc)?;
+    }
+    for entry in fs::read_dir(deployment)? {
+        let path = entry?.path();
+        match path.file_name().map(|name| name.as_encoded_bytes()) {
+            Some(name) if name.starts_with(b"etc.") && path.is_dir() => fs::remove_dir_all(&path)?,
+            Some(name) if name.starts_with(b"etc.") => fs::remove_file(&path)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn result(deployment: &Path) -> Result<Tree<FileContent>> {
