@@ -11,6 +11,7 @@ mod volume;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use cap_std::ambient_authority;
@@ -29,6 +30,10 @@ pub(super) const SIZES: [usize; 4] = [2_000, 10_000, 50_000, 250_000];
 /// Above this many files there are at most [`FEW`] pairs: one takes minutes.
 const MANY: usize = 100_000;
 const FEW: usize = 3;
+
+/// What changed so lately might change again unseen, so nobody calls it known. An update is staged
+/// long before it is finalized.
+const YOUNG: Duration = Duration::from_secs(3);
 
 /// One thing that we are measured at, on a deployment as `--no-merge` made it.
 struct Step {
@@ -98,7 +103,7 @@ pub(super) fn run(workspace: &Workspace, pairs: usize, sizes: &[usize]) -> Resul
             false => pairs,
         };
         let size = measured(workspace, &measure, files, pairs)?;
-        println!("\n{size}");
+        print!("\n{size}");
         done.push(size);
     }
     println!("\nacceptance");
@@ -195,6 +200,7 @@ impl<'a> Machine<'a> {
         self.volume.settle()?;
         size.no_merge.push(self.sysroot.deploy(NEXT, false)?);
         let made = self.sysroot.deployment(&[&self.running])?;
+        std::thread::sleep(YOUNG);
         let mut steps: Vec<_> = STEPS.iter().collect();
         if backwards {
             steps.reverse();
