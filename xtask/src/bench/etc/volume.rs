@@ -26,7 +26,10 @@ impl<'a> Volume<'a> {
         };
         // One that was killed leaves its own behind.
         volume.mounted = volume.is_mounted();
-        volume.remove().context("removing what the last run left")?;
+        volume.remove().with_context(|| {
+            let path = volume.path.display();
+            format!("removing {path}, which another run left or still uses")
+        })?;
         sh.create_dir(&volume.path)?;
         let root = cmd!(sh, "id -u").quiet().read()? == "0";
         if root && let Err(error) = volume.mount(files) {
