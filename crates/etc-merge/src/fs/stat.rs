@@ -208,6 +208,14 @@ pub(super) fn open_file(directory: impl AsFd, name: &[u8], seen: &Stat) -> io::R
     }
 }
 
+/// Opens what is said to be a regular file, and looks at what was opened; `None` where it is not, or
+/// cannot be opened: then it has to be looked at first.
+pub(super) fn open_and_look(directory: impl AsFd, name: &[u8]) -> Option<(OwnedFd, Stat)> {
+    let fd = rustix::fs::openat(directory, name, REGULAR, Mode::empty()).ok()?;
+    let stat = Stat::at(&fd, b"").ok()?;
+    (stat.node_type == NodeType::File).then_some((fd, stat))
+}
+
 /// Opens a directory below another, whatever it is.
 pub(super) fn open_directory(directory: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(
@@ -242,8 +250,9 @@ pub(super) fn open_path(directory: impl AsFd, name: &[u8]) -> io::Result<OwnedFd
 #[derive(Default)]
 pub(super) struct Listing {
     bytes: Vec<u8>,
-    /// Where each begins; it ends where a NUL is.
-    starts: Vec<u32>,
+    /// Where each begins; it ends where a NUL is. And whether the directory says that it is a regular
+    /// file.
+    starts: Vec<(u32, bool)>,
 }
 
 impl Listing {
@@ -258,18 +267,25 @@ impl Listing {
                 continue;
             }
             let start = u32::try_from(listing.bytes.len()).map_err(io::Error::other)?;
-            listing.starts.push(start);
+            let regular = entry.file_type() == FileType::RegularFile;
+            listing.starts.push((start, regular));
             listing.bytes.extend_from_slice(name);
         }
         let bytes = &listing.bytes;
         listing
             .starts
-            .sort_unstable_by_key(|&start| name_at(bytes, start));
+            .sort_unstable_by_key(|&(start, _)| name_at(bytes, start));
         Ok(listing)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.starts.iter().map(|&start| name_at(&self.bytes, start))
+        self.entries().map(|(name, _)| name)
+    }
+
+    /// Each name, and whether it is said to be a regular file's.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&[u8], bool)> {
+        let entry = |&(start, regular): &(u32, bool)| (name_at(&self.bytes, start), regular);
+        self.starts.iter().map(entry)
     }
 }
 

@@ -6,19 +6,37 @@ use super::stat::Stat;
 use crate::inputs::Teller;
 
 /// One directory: its path, and each name in it with what the kernel says of it.
-pub(super) struct Told(Teller);
+pub(super) struct Told {
+    teller: Teller,
+    /// Hashing little by little costs more than the hash.
+    held: Vec<u8>,
+}
+
+const HELD: usize = 8 * 1024;
 
 impl Told {
     pub(super) fn new(path: &TreePath) -> Self {
         let mut teller = Teller::new();
         teller.tell(path.as_bytes());
-        Self(teller)
+        let held = Vec::new();
+        Self { teller, held }
     }
 
     /// The entries are told in the order of their names.
     pub(super) fn entry(&mut self, name: &[u8], stat: &Stat) {
-        self.0.tell(name);
-        self.0.tell(&stat.identity());
+        // A name has at most 255 bytes; so no two sequences of entries look alike.
+        self.held.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+        self.held.extend_from_slice(name);
+        self.held.extend_from_slice(&stat.identity());
+        if self.held.len() >= HELD {
+            self.teller.tell(&self.held);
+            self.held.clear();
+        }
+    }
+
+    fn finish(mut self) -> [u8; 32] {
+        self.teller.tell(&self.held);
+        self.teller.finish()
     }
 }
 
@@ -28,7 +46,7 @@ pub(super) struct Sum([u64; 4]);
 
 impl Sum {
     pub(super) fn add(&mut self, told: Told) {
-        let digest = told.0.finish();
+        let digest = told.finish();
         let (words, _) = digest.as_chunks::<8>();
         let mut other = [0; 4];
         for (word, bytes) in other.iter_mut().zip(words) {

@@ -18,7 +18,9 @@ use pleach_fs_tree::{
 use super::known::{self, Known};
 use super::open::read_up_to;
 use super::pool;
-use super::stat::{Changed, Listing, Stat, name, open_directory, open_file, open_special};
+use super::stat::{
+    Changed, Listing, Stat, name, open_and_look, open_directory, open_file, open_special,
+};
 use super::told::{Sum, Told};
 use super::{ApplyOptions, failed};
 use crate::inode::same_attributes;
@@ -187,7 +189,14 @@ impl Walker<'_> {
             });
         }
         let mut handles = Sides::default();
-        let mut inodes = self.inodes(w, &job.handles, &job.name, job.found, &path)?;
+        let mut inodes = self.inodes(
+            w,
+            &job.handles,
+            &job.name,
+            job.found,
+            Sides::default(),
+            &path,
+        )?;
         for origin in Origin::ALL {
             let Some(found) = origin
                 .of(&job.found)
@@ -257,14 +266,19 @@ impl Walker<'_> {
             handle.as_ref().map(|_| told)
         });
         let mut names = [
-            listings.pristine.iter().peekable(),
-            listings.current.iter().peekable(),
-            listings.new.iter().peekable(),
+            listings.pristine.entries().peekable(),
+            listings.current.entries().peekable(),
+            listings.new.entries().peekable(),
         ];
         let mut count = 0;
-        while let Some(next) = names.iter_mut().filter_map(|n| n.peek().copied()).min() {
-            let listed = names.each_mut().map(|n| n.next_if_eq(&next).is_some());
-            let found = self.look(w, &handles, listed, next, path)?;
+        let first = |n: &mut std::iter::Peekable<_>| n.peek().map(|&(name, _): &(&[u8], _)| name);
+        while let Some(next) = names.iter_mut().filter_map(first).min() {
+            let listed = names.each_mut().map(|n| {
+                n.next_if(|(name, _)| *name == next)
+                    .map(|(_, regular)| regular)
+            });
+            let mut open = Sides::default();
+            let found = self.look(w, &handles, listed, next, path, &mut open)?;
             for origin in Origin::ALL {
                 if let (Some(found), Some(told)) = (origin.of(&found), origin.of_mut(&mut told)) {
                     told.entry(next, &found.stat);
@@ -291,7 +305,7 @@ impl Walker<'_> {
                 continue;
             }
             let here = || path.join(&name(next));
-            let inodes = self.inodes(w, &handles, next, found, &here())?;
+            let inodes = self.inodes(w, &handles, next, found, open, &here())?;
             if needed || !all_same(&inodes) {
                 let kept = Kept::Other(Box::new((directory.clone(), next.into(), inodes)));
                 w.kept.push(kept);
@@ -320,13 +334,17 @@ impl Walker<'_> {
         &self,
         w: &mut Worker,
         handles: &Sides<Option<Handle>>,
-        listed: [bool; 3],
+        listed: [Option<bool>; 3],
         entry: &[u8],
         above: &TreePath,
+        open: &mut Sides<Option<OwnedFd>>,
     ) -> Result<Sides<Option<Found>>, Error> {
         let mut out = Sides::<Option<Found>>::default();
+        // Where nothing is known a file will be read anyway: looking at what is open spares a call. Of
+        // the new tree most files are the pristine one's inodes, and are not opened at all.
+        let unknown = self.known.is_empty() && listed == [Some(true); 3];
         for origin in Origin::ALL {
-            let (true, Some(handle)) = (listed[origin as usize], origin.of(handles)) else {
+            let (Some(_), Some(handle)) = (listed[origin as usize], origin.of(handles)) else {
                 continue;
             };
             if handle.origin != origin {
@@ -334,9 +352,22 @@ impl Walker<'_> {
                 continue;
             }
             let path = || above.join(&name(entry));
-            let stat = Stat::find(&handle.fd, entry);
-            let Some(stat) = stat.map_err(|e| failed(origin, "stat", &path())(e))? else {
-                continue;
+            let opened = match unknown && origin != Origin::New {
+                true => open_and_look(&handle.fd, entry),
+                false => None,
+            };
+            let stat = match opened {
+                Some((fd, stat)) => {
+                    *origin.of_mut(open) = Some(fd);
+                    stat
+                }
+                None => {
+                    let stat = Stat::find(&handle.fd, entry);
+                    let Some(stat) = stat.map_err(|e| failed(origin, "stat", &path())(e))? else {
+                        continue;
+                    };
+                    stat
+                }
             };
             let found = Found {
                 stat,
@@ -351,6 +382,7 @@ impl Walker<'_> {
                     return Err(Error::Mounted { side, path });
                 }
                 false => {
+                    *origin.of_mut(open) = None;
                     w.mounts.push(path());
                     let empty = stat.is_directory().then_some(Found {
                         hidden: true,
@@ -414,6 +446,7 @@ impl Walker<'_> {
         handles: &Sides<Option<Handle>>,
         entry: &[u8],
         found: Sides<Option<Found>>,
+        mut open: Sides<Option<OwnedFd>>,
         path: &TreePath,
     ) -> Result<Inodes, Error> {
         let mut out = Inodes::default();
@@ -446,10 +479,12 @@ impl Walker<'_> {
                 continue;
             }
             let handle = found_here.origin.of(handles).as_ref();
+            let open = origin.of_mut(&mut open).take();
             let read = || -> io::Result<(Option<OwnedFd>, Xattrs, Kind<Located>)> {
                 let directory = &handle.ok_or(Changed)?.fd;
-                let (fd, kind) = match stat.node_type {
-                    NodeType::File => {
+                let (fd, kind) = match (stat.node_type, open) {
+                    (NodeType::File, Some(fd)) => (fd, Kind::File(located(origin as u8))),
+                    (NodeType::File, None) => {
                         let fd = open_file(directory, entry, &stat)?;
                         (fd, Kind::File(located(origin as u8)))
                     }
