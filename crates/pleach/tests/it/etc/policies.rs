@@ -242,3 +242,23 @@ fn shipped_rules_keep_what_is_the_machines_own() {
     let entries = &report["plan"]["entries"];
     assert_eq!(at(entries, "/machine-id")["resolution"], "image");
 }
+
+/// The example and the verbs of docs/etc.md.
+#[test]
+fn the_guide_says_what_is_so() {
+    const GUIDE: &str = include_str!("../../../../../docs/etc.md");
+    let example = GUIDE.split("```toml\n").nth(1).expect("an example");
+    let example = example.split("```").next().expect("its end");
+    let folder = scratch();
+    machine(folder.path(), "", "");
+    put(folder.path(), &format!("{IMAGE}/x.toml"), example);
+    assert_eq!(rules(&policies(folder.path())).len(), 3);
+    let verbs = GUIDE.split("`pleach etc ").skip(1);
+    let verbs: std::collections::BTreeSet<_> = verbs
+        .map(|rest| rest.split([' ', '`']).next().expect("a verb"))
+        .collect();
+    assert!(verbs.len() > 8, "{verbs:?}");
+    for verb in verbs {
+        etc(folder.path(), &[verb, "--help"], 0);
+    }
+}
