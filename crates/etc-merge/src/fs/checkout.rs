@@ -9,10 +9,10 @@ use rustix::fs::Mode;
 
 use super::copy::{Copier, CopyError, Place, read_special};
 use super::known::{self, Known};
+use super::origin::{Origin, SIDES};
 use super::pool;
 use super::stat::{Listing, Stat, name as to_name, open_directory};
 use super::told::{Sum, Told};
-use super::walk::{Origin, SIDES};
 use super::{ApplyOptions, failed};
 use crate::Error;
 use crate::inode::without_overlayfs;

@@ -7,32 +7,36 @@
 //! crossed.
 
 mod checkout;
+mod compare;
 mod copy;
 mod deployment;
 mod journal;
 mod known;
 mod open;
+mod origin;
 mod patch;
 mod pool;
 mod remove;
+mod saved;
 mod stat;
 mod told;
+mod trees;
 mod walk;
 
 use cap_std::fs::Dir;
-use pleach_fs_tree::{MaterializeOptions, Name, NodeType, TreePath};
+use pleach_fs_tree::{MaterializeOptions, Name, TreePath};
 
-use checkout::{copy_error, copy_tree};
-use copy::{Copier, Place, read_special};
+use checkout::copy_tree;
 use deployment::{Beside, Deployment};
 use journal::Journal;
 pub use known::Known;
-use open::{OnDisk, Opener};
+use open::OnDisk;
+use origin::{Origin, SIDES};
 use stat::{Birth, Stat};
-use walk::{Origin, SIDES, Walked, walk};
+use walk::{Walked, walk};
 
 use crate::strict::plan_read;
-use crate::{Error, MergePlan, Policies, Side, Sides};
+use crate::{Error, MergePlan, Policies, Sides};
 
 /// How a merge is carried out on directories.
 #[derive(Debug, Clone)]
@@ -290,7 +294,7 @@ fn make(
     let made = birth(&target, &name)?;
     let target = Dir::from_std_file(target.into());
     patch::patch(plan, &walked.trees, sides, &target, &name, options)?;
-    let any = save(deployment, plan, sides, walked, options)?;
+    let any = saved::save(deployment, plan, sides, walked, options)?;
     deployment.sync("sync")?;
     deployment.note(&Journal::Merged {
         made,
@@ -315,118 +319,6 @@ fn give_up(deployment: &Deployment<'_>) {
     }
     let _ = deployment.remove(Beside::New);
     let _ = deployment.remove(Beside::SavedNew);
-}
-
-/// Copies what the plan saves to `etc.saved.new`: `image/PATH` and `local/PATH`, each with all that
-/// is below.
-fn save(
-    deployment: &Deployment<'_>,
-    plan: &MergePlan,
-    sides: Sides<&Dir>,
-    walked: &Walked,
-    options: &ApplyOptions,
-) -> Result<bool, Error> {
-    deployment.remove(Beside::SavedNew)?;
-    let mut openers = sides.map(Opener::new);
-    let mut top: Option<(Dir, Name)> = None;
-    let mut last: Option<(TreePath, Side)> = None;
-    for (path, side) in plan.saved() {
-        // Two conflicts one below the other: the outer one has saved the inner one too.
-        if last
-            .as_ref()
-            .is_some_and(|(above, of)| *of == side && path.starts_with(above))
-        {
-            continue;
-        }
-        last = Some((path.clone(), side));
-        if top.is_none() {
-            let made = Dir::from_std_file(deployment.make(Beside::SavedNew)?.into());
-            top = Some((made, deployment.name(Beside::SavedNew)));
-        }
-        let Some((top, name)) = &top else {
-            continue;
-        };
-        let origin = match side {
-            Side::Local => Origin::Current,
-            Side::Image => Origin::New,
-        };
-        let tree = origin.of(&walked.trees);
-        let seen = tree
-            .get(path)
-            .ok_or_else(|| Error::OtherTrees { path: path.clone() })?;
-        let inside = TreePath::new(side.to_string())
-            .unwrap_or_default()
-            .concat(path);
-        let target = directories(top, &inside, name)?;
-        let other = || Error::OtherTrees { path: path.clone() };
-        let last_name = path.file_name().ok_or_else(other)?;
-        let writing = |operation, source| Error::Write {
-            name: name.clone(),
-            operation,
-            path: inside.clone(),
-            source,
-        };
-        let opener = origin.of_mut(&mut openers);
-        if seen.kind.node_type() == NodeType::Directory {
-            let from = opener
-                .directory(path)
-                .and_then(|fd| fd.try_clone_to_owned());
-            let from = from.map_err(failed(origin, "open", path))?;
-            let from = Dir::from_std_file(from.into());
-            let created =
-                rustix::fs::mkdirat(&target, last_name.as_bytes(), rustix::fs::Mode::RWXU);
-            created.map_err(|e| writing("create", e.into()))?;
-            let to = stat::open_directory(&target, last_name.as_bytes());
-            let to = to.map_err(|e| writing("open", e))?;
-            copy_tree(&from, origin, &to, name, options)?;
-            continue;
-        }
-        let from = opener.parent(path).map_err(failed(origin, "open", path))?;
-        let from = Place {
-            directory: from,
-            name: last_name.as_bytes(),
-        };
-        let to = Place {
-            directory: std::os::fd::AsFd::as_fd(&target),
-            name: last_name.as_bytes(),
-        };
-        let mut copier = Copier::new(&options.materialize);
-        let copied = Stat::at(from.directory, from.name)
-            .map_err(failed(origin, "stat", path))
-            .and_then(|stat| {
-                let copied = match stat.node_type {
-                    NodeType::File => copier.file(from, &stat, to, None).map(drop),
-                    _ => read_special(from, &stat)
-                        .and_then(|inode| copier.special(&inode, to))
-                        .map(drop),
-                };
-                copied.map_err(|e| copy_error(origin, name, &inside, e))
-            });
-        copied?;
-    }
-    Ok(top.is_some())
-}
-
-/// Makes the directories above a path, for root alone, and opens the last one.
-fn directories(top: &Dir, path: &TreePath, name: &Name) -> Result<std::os::fd::OwnedFd, Error> {
-    let above = path.parent().unwrap_or_default();
-    let make = || -> std::io::Result<std::os::fd::OwnedFd> {
-        let mut at = stat::open_directory(top, b".")?;
-        for component in above.components() {
-            match rustix::fs::mkdirat(&at, component, rustix::fs::Mode::RWXU) {
-                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
-            }
-            at = stat::open_directory(&at, component)?;
-        }
-        Ok(at)
-    };
-    make().map_err(|source| Error::Write {
-        name: name.clone(),
-        operation: "create",
-        path: above.clone(),
-        source,
-    })
 }
 
 /// Begins again while what is read changes.

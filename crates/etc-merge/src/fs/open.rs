@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use cap_std::fs::Dir;
 use pleach_fs_tree::TreePath;
 
+use super::origin::{Located, SIDES};
 use super::stat::{Changed, open_directory, open_file};
-use super::walk::{Located, SIDES};
 use crate::bytes::Contents;
 use crate::{Error, Sides};
 

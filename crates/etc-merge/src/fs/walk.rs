@@ -4,68 +4,23 @@
 //! differs, and the directories on the way to it. Contents are read only where the kernel's word
 //! (one inode, or a pair that is [`Known`]) is not enough.
 
-use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cap_std::fs::Dir;
-use pleach_fs_tree::{
-    Inode, InodeId, Kind, NodeType, Timestamp, Tree, TreePath, Xattrs, read_xattrs,
-};
+use pleach_fs_tree::{Inode, NodeType, Timestamp, Tree, TreePath, read_xattrs};
 
+use super::compare::all_same;
 use super::known::{self, Known};
-use super::open::read_up_to;
+use super::origin::{Located, Origin, SIDES};
 use super::pool;
-use super::stat::{
-    Changed, Listing, Stat, name, open_and_look, open_directory, open_file, open_special,
-};
+use super::stat::{Changed, Listing, Stat, name, open_and_look, open_directory};
 use super::told::{Sum, Told};
+use super::trees::Trees;
 use super::{ApplyOptions, failed};
-use crate::inode::same_attributes;
 use crate::{Database, Error, Policies, Sides};
-
-/// How messages name the three directories.
-pub(super) const SIDES: [&str; 3] = ["pristine", "current", "new"];
-
-/// Which of the three directories something is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    Pristine,
-    Current,
-    New,
-}
-
-impl Origin {
-    pub(super) const ALL: [Self; 3] = [Self::Pristine, Self::Current, Self::New];
-
-    pub(super) fn of<T>(self, sides: &Sides<T>) -> &T {
-        match self {
-            Self::Pristine => &sides.pristine,
-            Self::Current => &sides.current,
-            Self::New => &sides.new,
-        }
-    }
-
-    pub(super) fn of_mut<T>(self, sides: &mut Sides<T>) -> &mut T {
-        match self {
-            Self::Pristine => &mut sides.pristine,
-            Self::Current => &mut sides.current,
-            Self::New => &mut sides.new,
-        }
-    }
-}
-
-/// The content of a regular file: where it is, and which of the contents at its path it equals.
-#[derive(Debug, Clone)]
-pub(super) struct Located {
-    /// Its own side, except below a mount point of the current tree: there it is the pristine one.
-    pub(super) origin: Origin,
-    pub(super) stat: Stat,
-    /// Contents of one path with the same number are the same.
-    pub(super) class: u8,
-}
 
 /// What a walk has found.
 pub(super) struct Walked {
@@ -124,27 +79,27 @@ pub(super) fn walk(
 }
 
 #[derive(Clone)]
-struct Handle {
-    fd: Arc<OwnedFd>,
+pub(super) struct Handle {
+    pub(super) fd: Arc<OwnedFd>,
     origin: Origin,
 }
 
 #[derive(Clone, Copy)]
-struct Found {
-    stat: Stat,
+pub(super) struct Found {
+    pub(super) stat: Stat,
     /// The directory that it is opened in.
-    origin: Origin,
+    pub(super) origin: Origin,
     /// A mount point: its entries are not looked at.
     hidden: bool,
 }
 
-type Inodes = Sides<Option<Inode<Located>>>;
+pub(super) type Inodes = Sides<Option<Inode<Located>>>;
 
 /// A directory on at least one side.
-struct Directory {
-    above: Option<Arc<Directory>>,
-    name: Box<[u8]>,
-    inodes: Inodes,
+pub(super) struct Directory {
+    pub(super) above: Option<Arc<Directory>>,
+    pub(super) name: Box<[u8]>,
+    pub(super) inodes: Inodes,
 }
 
 struct Job {
@@ -161,19 +116,19 @@ enum Kept {
 }
 
 #[derive(Default)]
-struct Worker {
+pub(super) struct Worker {
     kept: Vec<Kept>,
     mounts: Vec<TreePath>,
-    pairs: Vec<u128>,
+    pub(super) pairs: Vec<u128>,
     sums: Sides<Sum>,
-    buffers: [Vec<u8>; 2],
+    pub(super) buffers: [Vec<u8>; 2],
 }
 
-struct Walker<'a> {
+pub(super) struct Walker<'a> {
     tops: Sides<Option<Found>>,
-    known: &'a Known,
+    pub(super) known: &'a Known,
     policies: &'a Policies,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     paths: AtomicUsize,
     max_depth: usize,
 }
@@ -410,172 +365,6 @@ impl Walker<'_> {
                     .is_some_and(|rule| self.policies.rules[rule].action == crate::Action::Accounts)
     }
 
-    /// All three are there and the same, without anything being read.
-    fn same_by_stat(&self, w: &mut Worker, found: &Sides<Option<Found>>) -> bool {
-        let Sides {
-            pristine: Some(pristine),
-            current: Some(current),
-            new: Some(new),
-        } = found
-        else {
-            return false;
-        };
-        let (pristine, current, new) = (&pristine.stat, &current.stat, &new.stat);
-        if !pristine.same_owner_and_mode(current) || !pristine.same_owner_and_mode(new) {
-            return false;
-        }
-        let before = w.pairs.len();
-        let mut same = |a: &Stat, b: &Stat| {
-            a.same_inode(b) || {
-                let pair = self.known.pair(a, b);
-                w.pairs.extend(pair);
-                pair.is_some()
-            }
-        };
-        let all = same(pristine, current) && (same(pristine, new) || same(current, new));
-        if !all {
-            w.pairs.truncate(before);
-        }
-        all
-    }
-
-    /// Reads what is no directory, and compares the contents.
-    fn inodes(
-        &self,
-        w: &mut Worker,
-        handles: &Sides<Option<Handle>>,
-        entry: &[u8],
-        found: Sides<Option<Found>>,
-        mut open: Sides<Option<OwnedFd>>,
-        path: &TreePath,
-    ) -> Result<Inodes, Error> {
-        let mut out = Inodes::default();
-        let mut files = Sides::<Option<OwnedFd>>::default();
-        for origin in Origin::ALL {
-            let Some(found_here) = origin.of(&found) else {
-                continue;
-            };
-            let stat = found_here.stat;
-            if stat.is_directory() {
-                continue;
-            }
-            // One inode under two names, as in two deployments of one repository, is read once.
-            let twin = out.pristine.as_ref().filter(|_| {
-                let pristine = found.pristine.filter(|_| origin != Origin::Pristine);
-                pristine.is_some_and(|pristine| pristine.stat.same_inode(&stat))
-            });
-            let located = |class| Located {
-                origin: found_here.origin,
-                stat,
-                class,
-            };
-            if let Some(twin) = twin {
-                let metadata = twin.metadata.clone();
-                let kind = match &twin.kind {
-                    Kind::File(_) => Kind::File(located(0)),
-                    kind => kind.clone(),
-                };
-                *origin.of_mut(&mut out) = Some(Inode { metadata, kind });
-                continue;
-            }
-            let handle = found_here.origin.of(handles).as_ref();
-            let open = origin.of_mut(&mut open).take();
-            let read = || -> io::Result<(Option<OwnedFd>, Xattrs, Kind<Located>)> {
-                let directory = &handle.ok_or(Changed)?.fd;
-                let (fd, kind) = match (stat.node_type, open) {
-                    (NodeType::File, Some(fd)) => (fd, Kind::File(located(origin as u8))),
-                    (NodeType::File, None) => {
-                        let fd = open_file(directory, entry, &stat)?;
-                        (fd, Kind::File(located(origin as u8)))
-                    }
-                    _ => {
-                        let fd = open_special(directory, entry, &stat)?;
-                        let kind = other(&fd, &stat)?;
-                        (fd, kind)
-                    }
-                };
-                let xattrs = read_xattrs(&fd, stat.node_type)?;
-                Ok((Some(fd), xattrs, kind))
-            };
-            let (fd, xattrs, kind) = read().map_err(failed(origin, "read", path))?;
-            if stat.node_type == NodeType::File {
-                *origin.of_mut(&mut files) = fd;
-            }
-            let metadata = stat.metadata(xattrs);
-            *origin.of_mut(&mut out) = Some(Inode { metadata, kind });
-        }
-        self.classify(w, &mut out, &files, path)?;
-        self.learn(w, &out, &found);
-        Ok(out)
-    }
-
-    /// Gives each content the number of the first that it equals.
-    fn classify(
-        &self,
-        w: &mut Worker,
-        inodes: &mut Inodes,
-        files: &Sides<Option<OwnedFd>>,
-        path: &TreePath,
-    ) -> Result<(), Error> {
-        let pairs = [
-            (Origin::Pristine, Origin::Current),
-            (Origin::Pristine, Origin::New),
-            (Origin::Current, Origin::New),
-        ];
-        for (first, second) in pairs {
-            let (Some(a), Some(b)) = (located(inodes, first), located(inodes, second)) else {
-                continue;
-            };
-            // One of the two equals an earlier one, which was compared with the other.
-            if b.class != second as u8 || a.class != first as u8 {
-                continue;
-            }
-            let same = a.stat.same_inode(&b.stat)
-                || a.stat.size == b.stat.size
-                    && match (first.of(files), second.of(files)) {
-                        _ if self.known.pair(&a.stat, &b.stat).is_some() => true,
-                        (Some(x), Some(y)) => same_bytes(x, y, a.stat.size, &mut w.buffers)
-                            .map_err(failed(second, "read", path))?,
-                        _ => false,
-                    };
-            let class = a.class;
-            if same
-                && let Some(Inode {
-                    kind: Kind::File(b),
-                    ..
-                }) = second.of_mut(inodes)
-            {
-                b.class = class;
-            }
-        }
-        Ok(())
-    }
-
-    fn learn(&self, w: &mut Worker, inodes: &Inodes, found: &Sides<Option<Found>>) {
-        let all = Origin::ALL
-            .map(|origin| Some((origin.of(inodes).as_ref()?, origin.of(found).as_ref()?)));
-        for (i, j) in [(0, 1), (0, 2), (1, 2)] {
-            let (Some((a, at_a)), Some((b, at_b))) = (all[i], all[j]) else {
-                continue;
-            };
-            let same = match (&a.kind, &b.kind) {
-                (Kind::File(a), Kind::File(b)) => a.class == b.class,
-                (Kind::Symlink(a), Kind::Symlink(b)) => a == b,
-                _ => false,
-            };
-            let (a_stat, b_stat) = (&at_a.stat, &at_b.stat);
-            let old = |stat| known::old_enough(stat, self.now, known::MARGIN_OF_OTHERS);
-            if same
-                && a.metadata.xattrs == b.metadata.xattrs
-                && !a_stat.same_inode(b_stat)
-                && old(a_stat)
-                && old(b_stat)
-            {
-                w.pairs.push(known::pair(a_stat, b_stat));
-            }
-        }
-    }
-
     fn together(&self, workers: Vec<Worker>) -> Walked {
         let mut sums = Sides::<Sum>::default();
         let (mut mounts, mut pairs) = (Vec::new(), Vec::new());
@@ -611,65 +400,6 @@ impl Walker<'_> {
     }
 }
 
-fn located(inodes: &Inodes, origin: Origin) -> Option<&Located> {
-    match &origin.of(inodes).as_ref()?.kind {
-        Kind::File(located) => Some(located),
-        _ => None,
-    }
-}
-
-fn other(fd: &OwnedFd, stat: &Stat) -> io::Result<Kind<Located>> {
-    Ok(match stat.node_type {
-        NodeType::Symlink => {
-            let target = rustix::fs::readlinkat(fd, "", Vec::new())?;
-            Kind::Symlink(target.into_bytes().into())
-        }
-        NodeType::CharDevice => Kind::CharDevice(stat.node),
-        NodeType::BlockDevice => Kind::BlockDevice(stat.node),
-        NodeType::Fifo => Kind::Fifo,
-        NodeType::Socket => Kind::Socket,
-        NodeType::Directory | NodeType::File => return Err(Changed.into()),
-    })
-}
-
-fn all_same(inodes: &Inodes) -> bool {
-    let Sides {
-        pristine: Some(pristine),
-        current: Some(current),
-        new: Some(new),
-    } = inodes
-    else {
-        return false;
-    };
-    let same = |a: &Inode<Located>, b: &Inode<Located>| {
-        crate::inode::same_content(&a.kind, &b.kind, &|a, b| a.class == b.class)
-            && same_attributes(&a.metadata, &b.metadata)
-    };
-    same(pristine, current) && same(pristine, new)
-}
-
-const CHUNK: usize = 64 * 1024;
-
-/// Compares two files of one size.
-fn same_bytes(a: &OwnedFd, b: &OwnedFd, size: u64, buffers: &mut [Vec<u8>; 2]) -> io::Result<bool> {
-    let mut at = 0;
-    while at < size {
-        let length = usize::try_from(size - at).unwrap_or(CHUNK).min(CHUNK);
-        for (buffer, fd) in buffers.iter_mut().zip([a, b]) {
-            buffer.resize(CHUNK.max(buffer.len()), 0);
-            if read_up_to(fd.as_fd(), &mut buffer[..length], at)? != length {
-                return Err(Changed.into());
-            }
-        }
-        let [x, y] = &*buffers;
-        if x[..length] != y[..length] {
-            return Ok(false);
-        }
-        at += length as u64;
-    }
-    Ok(true)
-}
-
 fn path_of(above: Option<&Directory>, last: &[u8]) -> TreePath {
     let mut names = vec![last];
     let mut at = above;
@@ -680,64 +410,4 @@ fn path_of(above: Option<&Directory>, last: &[u8]) -> TreePath {
     names.retain(|name| !name.is_empty());
     names.reverse();
     TreePath::new(names.join(&b'/')).expect("joined names are a path")
-}
-
-/// The three trees while they are put together.
-#[derive(Default)]
-struct Trees {
-    trees: Sides<Option<Tree<Located>>>,
-    /// By address, so each is held.
-    placed: HashMap<*const Directory, (Arc<Directory>, Sides<Option<InodeId>>)>,
-}
-
-impl Trees {
-    fn directory(&mut self, directory: &Arc<Directory>) -> Sides<Option<InodeId>> {
-        let key = Arc::as_ptr(directory);
-        if let Some((_, ids)) = self.placed.get(&key) {
-            return *ids;
-        }
-        let ids = match &directory.above {
-            Some(above) => {
-                let above = self.directory(above);
-                self.insert(above, &directory.name, directory.inodes.clone())
-            }
-            None => {
-                let mut ids = Sides::default();
-                for origin in Origin::ALL {
-                    let root = origin.of(&directory.inodes).as_ref();
-                    let tree = root.map(|root| Tree::new(root.metadata.clone()));
-                    *origin.of_mut(&mut ids) = tree.as_ref().map(Tree::root);
-                    *origin.of_mut(&mut self.trees) = tree;
-                }
-                ids
-            }
-        };
-        self.placed.insert(key, (directory.clone(), ids));
-        ids
-    }
-
-    fn insert(
-        &mut self,
-        above: Sides<Option<InodeId>>,
-        entry: &[u8],
-        inodes: Inodes,
-    ) -> Sides<Option<InodeId>> {
-        let mut ids = Sides::default();
-        let mut inodes = inodes;
-        for origin in Origin::ALL {
-            let tree = origin.of_mut(&mut self.trees).as_mut();
-            let inode = origin.of_mut(&mut inodes).take();
-            if let (Some(tree), Some(above), Some(inode)) = (tree, *origin.of(&above), inode) {
-                let inserted = tree.insert(above, name(entry), inode);
-                *origin.of_mut(&mut ids) = Some(inserted.expect("its parent is a directory"));
-            }
-        }
-        ids
-    }
-
-    /// A tree of which nothing was kept is not empty: its root is.
-    fn finish(self) -> Sides<Tree<Located>> {
-        let empty = || Tree::new(pleach_fs_tree::Metadata::default());
-        self.trees.map(|tree| tree.unwrap_or_else(empty))
-    }
 }
