@@ -1,8 +1,8 @@
 //! The three-way merge of `/etc`: us, and the machine's ostree, over the same trees in the same run.
 //!
 //! What ostree's merge takes is what `ostree admin deploy` takes more than the same with
-//! `--no-merge`. We merge into the deployment that `--no-merge` made. In the first round, which only
-//! warms the caches, the two results are compared: nothing may differ but modification times.
+//! `--no-merge`. We merge into the deployment that `--no-merge` made. In the first round, which
+//! does not count, the two results are compared: nothing may differ but modification times.
 
 mod report;
 mod sysroot;
@@ -182,7 +182,7 @@ impl<'a> Machine<'a> {
 
     /// Deploys with a merge.
     fn ostrees(&self, size: &mut Size, read: bool) -> Result<Option<Tree<FileContent>>> {
-        self.volume.settle()?;
+        self.warm(&self.running)?;
         size.deploy.push(self.sysroot.deploy(NEXT, true)?);
         let made = self.sysroot.deployment(&[&self.running])?;
         let result = read.then(|| result(&made)).transpose()?;
@@ -197,7 +197,7 @@ impl<'a> Machine<'a> {
         read: bool,
         backwards: bool,
     ) -> Result<Option<Tree<FileContent>>> {
-        self.volume.settle()?;
+        self.warm(&self.running)?;
         size.no_merge.push(self.sysroot.deploy(NEXT, false)?);
         let made = self.sysroot.deployment(&[&self.running])?;
         std::thread::sleep(YOUNG);
@@ -210,7 +210,7 @@ impl<'a> Machine<'a> {
             if step.prepared {
                 self.child("prepare", &made)?;
             }
-            self.volume.settle()?;
+            self.warm(&made)?;
             let line = self.child(step.mode, &made)?;
             let measured = Measured::parse(&line)
                 .with_context(|| format!("measure {} printed {line:?}", step.mode))?;
@@ -230,6 +230,14 @@ impl<'a> Machine<'a> {
         }
         self.sysroot.undeploy()?;
         Ok(merged)
+    }
+
+    /// Nothing is left to be written, and all is cached that is about to be read: what else runs on
+    /// this machine may have pushed it out.
+    fn warm(&self, made: &Path) -> Result<()> {
+        self.volume.settle()?;
+        self.child("walk", made)?;
+        Ok(())
     }
 
     fn child(&self, mode: &str, made: &Path) -> Result<String> {

@@ -67,8 +67,17 @@ impl<'a> Volume<'a> {
         let made = cmd!(sh, "mkfs.ext4 -q -F -i 4096 -E {options} {image}")
             .quiet()
             .run();
-        let mounted = made.and_then(|()| cmd!(sh, "mount -o loop {image} {path}").quiet().run());
-        // The loop device keeps it until it is unmounted.
+        let mounted = made.and_then(|()| {
+            // What is on it is cached once, not again as a part of the image.
+            let device = cmd!(sh, "losetup --find --show --direct-io=on {image}")
+                .quiet()
+                .read()?;
+            let mounted = cmd!(sh, "mount {device} {path}").quiet().run();
+            // Now, or else once it is unmounted.
+            cmd!(sh, "losetup --detach {device}").quiet().run()?;
+            mounted
+        });
+        // The loop device keeps it.
         sh.remove_path(&image)?;
         mounted?;
         self.mounted = true;
