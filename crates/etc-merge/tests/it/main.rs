@@ -6,6 +6,8 @@
               and they say what they skip"
 )]
 
+#[cfg(feature = "fs")]
+mod books;
 mod content_accounts;
 mod content_keyed;
 mod content_laws;
@@ -13,7 +15,13 @@ mod content_text;
 #[cfg(feature = "fs")]
 mod disk;
 #[cfg(feature = "fs")]
+mod disk_laws;
+#[cfg(feature = "fs")]
 mod faults;
+#[cfg(feature = "fs")]
+mod hostile;
+#[cfg(feature = "fs")]
+mod itself;
 mod laws;
 #[cfg(feature = "fs")]
 mod on_disk;
@@ -21,6 +29,8 @@ mod random;
 #[cfg(feature = "fs")]
 mod real_ostree;
 mod rules;
+#[cfg(feature = "fs")]
+mod system;
 mod vector_file;
 mod vectors;
 
