@@ -63,6 +63,14 @@ impl Beside {
     }
 }
 
+/// A process that another thread starts holds a copy of the descriptor for a moment, and the lock
+/// with it: closing ours is not enough.
+impl Drop for Deployment<'_> {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.fd, FlockOperation::Unlock);
+    }
+}
+
 impl<'a> Deployment<'a> {
     pub(super) fn lock(dir: &Dir, options: &'a ApplyOptions) -> Result<Self, Error> {
         let fd = open_directory(dir, b".").map_err(|source| Error::Io {
@@ -198,9 +206,12 @@ impl<'a> Deployment<'a> {
             .unwrap_or_default())
     }
 
-    /// What was kept last is of the target now.
+    /// What was kept last is of the target now. It is only a cache: it may be missing.
     pub(super) fn turn_known(&self) -> Result<(), Error> {
-        self.replace(Beside::KnownNew, Beside::Known)
+        match self.find(&self.name(Beside::KnownNew))? {
+            Some(_) => self.replace(Beside::KnownNew, Beside::Known),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn keep_known(&self, known: &Known) -> Result<(), Error> {

@@ -11,6 +11,10 @@ use super::stat::{Listing, Stat, open_directory};
 /// Removes a name and all that is below it, if it is there. Nothing is followed, and nothing is
 /// removed from what is mounted below: that is `EBUSY`.
 pub(super) fn remove(directory: impl AsFd, name: &[u8]) -> io::Result<()> {
+    // What is read-only says so also of what is not there.
+    if Stat::find(&directory, name)?.is_none() {
+        return Ok(());
+    }
     let top = Stat::at(&directory, b"")?;
     remove_below(&directory, name, &top)
 }

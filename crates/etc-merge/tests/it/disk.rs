@@ -16,6 +16,19 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Memory, where there is a file system of it that has what a test needs: thousands of syncs are as
+/// many seconds elsewhere.
+pub(crate) fn scratch() -> tempfile::TempDir {
+    let usable = |made: &tempfile::TempDir| {
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(made.path(), "user.n", b"1", flags).is_ok()
+            && rustix::fs::removexattr(made.path(), "user.n").is_ok()
+    };
+    let memory = tempfile::tempdir_in("/dev/shm").ok().filter(usable);
+    let made = memory.map_or_else(tempfile::tempdir, Ok);
+    made.expect("a temporary directory")
+}
+
 /// Not everybody can set owners and make devices.
 pub(crate) fn options() -> MaterializeOptions {
     MaterializeOptions {

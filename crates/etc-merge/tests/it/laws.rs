@@ -1,11 +1,12 @@
-//! Laws of the profile `strict`, numbered as in its specification.
+//! Laws of the profile `strict`, numbered as in its specification. Those of what happens on disk
+//! are elsewhere: P7 in `hostile`, P13, P14 and P18 to P20 in `disk_laws`, P17 in `faults`.
 //!
 //! `PROPTEST_CASES` sets how many triples each law is asked for; 2,000 without it.
 
 use std::collections::BTreeSet;
 
 use pleach_etc_merge::{
-    Conflict, Divergence, Entry, Finding, MergePlan, Note, Policies, Sides, plan,
+    Action, Conflict, Divergence, Entry, Finding, MergePlan, Note, Policies, Rule, Sides, plan,
 };
 use pleach_fs_tree::{Inode, Kind, Metadata, Name, TreePath};
 use proptest::prelude::*;
@@ -267,6 +268,19 @@ proptest! {
         }
     }
 
+    /// P10: no merge fails but where a policy says so, and then on conflicts alone.
+    #[test]
+    fn p10_a_merge_fails_only_where_a_policy_says_so(sides in triple_with_specials()) {
+        let Sides { pristine, current, new } = &sides;
+        let rule = Rule::new("**", Action::Fail, "test").expect("a rule");
+        let policies = Policies { rules: vec![rule], ..Policies::default() };
+        let plan = plan(pristine, current, new, &policies).expect("a plan never fails");
+        // The pattern covers all but the root.
+        let conflicts = plan.conflicts().filter(|entry| !entry.path.is_root()).count();
+        prop_assert_eq!(plan.result(current, new).is_err(), conflicts > 0, "{}", plan);
+        prop_assert_eq!(plan.refused().count(), conflicts, "{}", plan);
+    }
+
     /// P11: merged again with the same image, nothing changes any more.
     #[test]
     fn p11_a_merge_is_idempotent(sides in triple_with_specials()) {
@@ -302,6 +316,18 @@ proptest! {
                 prop_assert!(reason, "{} {}\n{}", entry.path, conflict, plan);
             }
         }
+    }
+
+    /// P13: the same inputs give the same plan, other ones another digest.
+    #[test]
+    fn p13_a_plan_is_of_its_inputs(x in triple_with_specials(), y in triple_with_specials()) {
+        let ((x_plan, _), (again, _)) = (merge(&x), merge(&x.clone()));
+        prop_assert_eq!(&x_plan, &again);
+        let swapped = Sides { current: y.current, ..x.clone() };
+        let (plan, _) = merge(&swapped);
+        let same = show(&swapped.current) == show(&x.current);
+        prop_assert_eq!(plan.inputs() == x_plan.inputs(), same);
+        prop_assert!(!same || plan == x_plan);
     }
 
     /// P15: neither the order in which a tree was read nor the names matter.

@@ -1,11 +1,15 @@
 //! One binary for all integration tests of the crate.
 #![allow(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::print_stderr,
+    clippy::print_stdout,
     reason = "tests read the vectors where the environment says, and make temporary directories; \
               and they say what they skip"
 )]
 
+#[cfg(feature = "fs")]
+mod books;
 mod by_content;
 mod content_accounts;
 mod content_keyed;
@@ -13,9 +17,15 @@ mod content_laws;
 mod content_text;
 #[cfg(feature = "fs")]
 mod disk;
+#[cfg(feature = "fs")]
+mod disk_laws;
 mod drift;
 #[cfg(feature = "fs")]
 mod faults;
+#[cfg(feature = "fs")]
+mod hostile;
+#[cfg(feature = "fs")]
+mod itself;
 mod laws;
 mod ledger;
 #[cfg(feature = "fs")]
@@ -25,6 +35,8 @@ mod random;
 #[cfg(feature = "fs")]
 mod real_ostree;
 mod rules;
+#[cfg(feature = "fs")]
+mod system;
 mod vector_file;
 mod vectors;
 

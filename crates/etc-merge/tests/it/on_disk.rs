@@ -13,15 +13,15 @@ use crate::vector_file::read;
 use crate::{Etc, show, tree};
 
 /// A deployment with its three trees and the target, all below one temporary directory.
-struct Machine {
-    keep: tempfile::TempDir,
-    pristine: Dir,
-    current: Dir,
-    new: Dir,
-    deployment: Dir,
+pub(crate) struct Machine {
+    pub(crate) keep: tempfile::TempDir,
+    pub(crate) pristine: Dir,
+    pub(crate) current: Dir,
+    pub(crate) new: Dir,
+    pub(crate) deployment: Dir,
 }
 
-fn options() -> ApplyOptions {
+pub(crate) fn options() -> ApplyOptions {
     ApplyOptions {
         materialize: disk::options(),
         ..ApplyOptions::default()
@@ -30,7 +30,7 @@ fn options() -> ApplyOptions {
 
 impl Machine {
     /// The target begins as a copy of the new tree, as a fresh deployment's does.
-    fn new(sides: &Sides<Etc>) -> Result<Self, MaterializeError> {
+    pub(crate) fn new(sides: &Sides<Etc>) -> Result<Self, MaterializeError> {
         let keep = tempfile::tempdir().expect("a temporary directory");
         let make = |name: &str, tree: &Etc| -> Result<Dir, MaterializeError> {
             let path = keep.path().join(name);
@@ -51,7 +51,7 @@ impl Machine {
         })
     }
 
-    fn of(sides: [&str; 3]) -> Self {
+    pub(crate) fn of(sides: [&str; 3]) -> Self {
         let [pristine, current, new] = sides.map(tree);
         let sides = Sides {
             pristine,
@@ -61,7 +61,7 @@ impl Machine {
         Self::new(&sides).unwrap_or_else(|e| panic!("{e:?}"))
     }
 
-    fn sides(&self) -> Sides<&Dir> {
+    pub(crate) fn sides(&self) -> Sides<&Dir> {
         Sides {
             pristine: &self.pristine,
             current: &self.current,
@@ -69,11 +69,11 @@ impl Machine {
         }
     }
 
-    fn apply(&self, policies: &Policies) -> Result<Applied, Error> {
+    pub(crate) fn apply(&self, policies: &Policies) -> Result<Applied, Error> {
         apply(self.sides(), policies, None, &self.deployment, &options())
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let entries = self.deployment.entries().expect("a directory");
         let name = |e: std::io::Result<cap_std::fs::DirEntry>| e.expect("an entry").file_name();
         let mut names: Vec<_> = entries
@@ -83,28 +83,28 @@ impl Machine {
         names
     }
 
-    fn text(&self, path: &str) -> String {
+    pub(crate) fn text(&self, path: &str) -> String {
         let text = self.deployment.read_to_string(path);
         text.unwrap_or_else(|e| panic!("{path}: {e}"))
     }
 
-    fn etc(&self) -> Etc {
+    pub(crate) fn etc(&self) -> Etc {
         contents(&self.keep.path().join("deployment/etc"))
     }
 }
 
-const ONE: &str = "/a file 0644 0:0 0.0 one\n/b file 0644 0:0 0.0 one";
-const TWO: &str = "/a file 0644 0:0 0.0 two\n/b file 0600 0:0 0.0 one";
-const THREE: &str = "/a file 0644 0:0 0.0 three\n/b file 0644 0:0 0.0 three";
-const MERGED: &str = "/a file 0644 0:0 0.0 two\n/b file 0600 0:0 0.0 three";
+pub(crate) const ONE: &str = "/a file 0644 0:0 0.0 one\n/b file 0644 0:0 0.0 one";
+pub(crate) const TWO: &str = "/a file 0644 0:0 0.0 two\n/b file 0600 0:0 0.0 one";
+pub(crate) const THREE: &str = "/a file 0644 0:0 0.0 three\n/b file 0644 0:0 0.0 three";
+pub(crate) const MERGED: &str = "/a file 0644 0:0 0.0 two\n/b file 0600 0:0 0.0 three";
 
 /// The target, the books of the merge, and these.
-fn with_books<'a>(others: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn with_books<'a>(others: &[&'a str]) -> Vec<&'a str> {
     [&["etc", "etc.journal", "etc.known"], others].concat()
 }
 
 /// Owners cannot be set by everybody, so the tests write 0:0 and compare what is there.
-fn shown(tree: &Etc) -> String {
+pub(crate) fn shown(tree: &Etc) -> String {
     let text = show(tree);
     if is_root() {
         return text;

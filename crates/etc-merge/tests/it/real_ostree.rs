@@ -1,7 +1,8 @@
 //! The machine's libostree does the same merge, and nothing may differ.
 //!
 //! Random triples lie side by side in one `/etc`, since a deployment takes long; those that are
-//! refused are tried alone. `PLEACH_ETC_DIFFERENTIAL` sets how many triples there are.
+//! refused are tried alone. `PLEACH_ETC_DIFFERENTIAL` sets how many triples there are;
+//! 1,000 without it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +12,7 @@ use pleach_fs_tree::{Kind, Metadata, NodeType, Tree};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
-use crate::disk::{contents, is_root, open, write};
+use crate::disk::{contents, is_root, open, scratch, write};
 use crate::laws::beside;
 use crate::random::triple_with_specials;
 use crate::{Etc, show};
@@ -27,7 +28,7 @@ fn libostree_gives_the_same() {
         return;
     }
     let count =
-        std::env::var("PLEACH_ETC_DIFFERENTIAL").map_or(40, |n| n.parse().expect("a number"));
+        std::env::var("PLEACH_ETC_DIFFERENTIAL").map_or(1_000, |n| n.parse().expect("a number"));
     let mut runner = TestRunner::deterministic();
     let (mut merged, mut refused, mut not_tried, mut failed) = (0, 0, 0, Vec::new());
     let mut left = count;
@@ -181,7 +182,7 @@ fn shown(sides: &Sides<Etc>) -> String {
 }
 
 /// Links and special files cannot have attributes of the user's.
-fn plain(tree: Etc) -> Etc {
+pub(crate) fn plain(tree: Etc) -> Etc {
     let mut tree = tree;
     let all: Vec<_> = tree.walk().map(|(_, id)| id).collect();
     for id in all {
@@ -198,7 +199,7 @@ fn plain(tree: Etc) -> Etc {
 
 /// A merge by the machine's libostree, in a system root of its own.
 fn libostree(sides: &Sides<Etc>) -> Result<Etc, String> {
-    let keep = tempfile::tempdir().expect("a temporary directory");
+    let keep = scratch();
     let root = keep.path().join("sysroot");
     std::fs::create_dir(&root).expect("a directory");
     let sysroot = format!("--sysroot={}", root.display());
