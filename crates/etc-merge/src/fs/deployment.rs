@@ -189,13 +189,25 @@ impl<'a> Deployment<'a> {
 
     /// Replaces the journal, on disk before this returns.
     pub(super) fn note(&self, journal: &Journal) -> Result<(), Error> {
-        self.write(Beside::JournalNew, journal.to_text().as_bytes(), true)?;
-        self.replace(Beside::JournalNew, Beside::Journal)?;
+        self.write_journal(journal)?;
+        self.turn_journal()?;
         if self.options.sync {
             let name = self.name(Beside::Journal);
             rustix::fs::fsync(&self.fd).map_err(failed("sync", &name))?;
         }
         Ok(())
+    }
+
+    /// Writes what [`turn_journal`](Self::turn_journal) makes the journal. With a [`sync`](Self::sync)
+    /// between the two, all that the journal speaks of is on disk before it says so.
+    pub(super) fn write_journal(&self, journal: &Journal) -> Result<(), Error> {
+        self.write(Beside::JournalNew, journal.to_text().as_bytes())
+    }
+
+    /// A name is changed after the other: a file system that keeps their order never has the target
+    /// of a merge without the journal of it.
+    pub(super) fn turn_journal(&self) -> Result<(), Error> {
+        self.replace(Beside::JournalNew, Beside::Journal)
     }
 
     /// What is known from the merge that made the target.
@@ -215,11 +227,11 @@ impl<'a> Deployment<'a> {
     }
 
     pub(super) fn keep_known(&self, known: &Known) -> Result<(), Error> {
-        self.write(Beside::KnownNew, &known.to_bytes(), false)
+        self.write(Beside::KnownNew, &known.to_bytes())
     }
 
     /// Writes a new file, whatever had its name before.
-    fn write(&self, beside: Beside, bytes: &[u8], sync: bool) -> Result<(), Error> {
+    fn write(&self, beside: Beside, bytes: &[u8]) -> Result<(), Error> {
         let name = self.name(beside);
         self.remove(beside)?;
         let write = || -> io::Result<()> {
@@ -228,11 +240,7 @@ impl<'a> Deployment<'a> {
             let mode = Mode::RUSR | Mode::WUSR;
             let fd = rustix::fs::openat(&self.fd, name.as_bytes(), flags, mode)?;
             let mut file = cap_std::fs::File::from_std(fd.into());
-            io::Write::write_all(&mut file, bytes)?;
-            match sync && self.options.sync {
-                true => file.sync_all(),
-                false => Ok(()),
-            }
+            io::Write::write_all(&mut file, bytes)
         };
         write().map_err(failed("write", &name))
     }

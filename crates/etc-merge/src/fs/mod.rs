@@ -150,8 +150,9 @@ pub fn prepare(new: &Dir, deployment: &Dir, options: &ApplyOptions) -> Result<()
         Some(Journal::Merging) | None => {}
     }
     let (made, new) = steadily(options, || check_out(new, &deployment, options))?;
+    deployment.write_journal(&Journal::Prepared { made, new })?;
     deployment.sync("sync the copy of the new tree")?;
-    deployment.note(&Journal::Prepared { made, new })
+    deployment.turn_journal()
 }
 
 /// Merges three directories into `deployment/etc` ([`ApplyOptions::target`]).
@@ -295,11 +296,12 @@ fn make(
     let target = Dir::from_std_file(target.into());
     patch::patch(plan, &walked.trees, sides, &target, &name, options)?;
     let any = saved::save(deployment, plan, sides, walked, options)?;
-    deployment.sync("sync")?;
-    deployment.note(&Journal::Merged {
+    deployment.write_journal(&Journal::Merged {
         made,
         inputs: plan.inputs(),
     })?;
+    deployment.sync("sync")?;
+    deployment.turn_journal()?;
     deployment.remove(Beside::Saved)?;
     if any {
         deployment.rename(Beside::SavedNew, Beside::Saved)?;
