@@ -123,6 +123,13 @@ pub enum Error {
         /// The target.
         path: TreePath,
     },
+    /// No merge has left an old tree, or it was removed.
+    #[cfg(feature = "fs")]
+    #[error("there is no {path}: nothing to go back to")]
+    NoWayBack {
+        /// What the old tree is called.
+        path: TreePath,
+    },
     /// The trees kept changing while they were read.
     #[cfg(feature = "fs")]
     #[error("{path}: changed while it was read, {attempts} times")]

@@ -21,6 +21,12 @@ pub(super) struct CopyError {
     pub(super) source: io::Error,
 }
 
+impl CopyError {
+    pub(super) fn reading(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
+        reading(operation)
+    }
+}
+
 fn reading<E: Into<io::Error>>(operation: &'static str) -> impl FnOnce(E) -> CopyError {
     move |error| CopyError {
         reading: true,

@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::ApplyOptions;
-use super::journal::Journal;
+use super::journal::{Journal, Merged};
 use super::known::Known;
 use super::remove::remove;
 use super::stat::{Stat, open_directory, open_file};
@@ -72,21 +72,22 @@ impl Drop for Deployment<'_> {
 }
 
 impl<'a> Deployment<'a> {
+    /// Opens it to look at what lies beside the target.
+    pub(super) fn look(dir: &Dir, options: &'a ApplyOptions) -> Result<Self, Error> {
+        let fd = open_directory(dir, b".").map_err(failed_here("open"))?;
+        Ok(Self { fd, options })
+    }
+
+    /// Opens it, keeps others out, and finishes what somebody left who was killed.
     pub(super) fn lock(dir: &Dir, options: &'a ApplyOptions) -> Result<Self, Error> {
-        let fd = open_directory(dir, b".").map_err(|source| Error::Io {
-            operation: "open",
-            path: TreePath::root(),
-            source,
-        })?;
-        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { fd, options }),
-            Err(Errno::WOULDBLOCK) => Err(Error::Busy),
-            Err(error) => Err(Error::Io {
-                operation: "lock",
-                path: TreePath::root(),
-                source: error.into(),
-            }),
+        let this = Self::look(dir, options)?;
+        match rustix::fs::flock(&this.fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(Error::Busy),
+            Err(error) => return Err(failed_here("lock")(error)),
         }
+        this.finish()?;
+        Ok(this)
     }
 
     pub(super) fn name(&self, beside: Beside) -> Name {
@@ -137,29 +138,58 @@ impl<'a> Deployment<'a> {
         )
     }
 
-    /// The result becomes the target. What was there becomes [`Beside::Previous`], in one step with
-    /// it: that name is complete and synced whenever it exists.
+    /// The result becomes the target, in one step. What was there is `etc.new` then, until
+    /// [`finish`](Self::finish) gives it its name.
     pub(super) fn exchange(&self) -> Result<(), Error> {
-        let target = &self.options.target;
-        let (new, previous) = (self.name(Beside::New), self.name(Beside::Previous));
-        if self.find(target)?.is_none() {
-            rename(&self.fd, &new, target, RenameFlags::NOREPLACE)?;
-        } else {
-            self.discard_previous()?;
-            rename(&self.fd, &new, &previous, RenameFlags::NOREPLACE)?;
-            let exchanged = rename(&self.fd, &previous, target, RenameFlags::EXCHANGE);
-            if exchanged.is_err() {
-                // It holds the result, not what was there before.
-                rename(&self.fd, &previous, &new, RenameFlags::NOREPLACE)?;
-            }
-            exchanged?;
+        let (new, target) = (self.name(Beside::New), &self.options.target);
+        let flags = match self.find(target)? {
+            None => RenameFlags::NOREPLACE,
+            Some(_) => RenameFlags::EXCHANGE,
+        };
+        rename(&self.fd, &new, target, flags)
+    }
+
+    /// Gives everything its place after a merge was exchanged in; also where whoever did that was
+    /// killed before. Nothing is done where nothing waits.
+    pub(super) fn finish(&self) -> Result<(), Error> {
+        let Some(Journal::Merged(merged)) = self.journal()? else {
+            return Ok(());
+        };
+        let target = self.find(&self.options.target)?;
+        if merged.finished || target.is_none_or(|target| target.birth() != merged.made) {
+            return Ok(());
         }
-        self.sync(EXCHANGED)
+        let there = |beside| Ok::<_, Error>(self.find(&self.name(beside))?.is_some());
+        if !merged.saved {
+            self.remove(Beside::SavedNew)?;
+            self.remove(Beside::Saved)?;
+        } else if there(Beside::SavedNew)? {
+            self.remove(Beside::Saved)?;
+            self.rename(Beside::SavedNew, Beside::Saved)?;
+        }
+        if there(Beside::KnownNew)? {
+            self.replace(Beside::KnownNew, Beside::Known)?;
+        }
+        let new = self.find(&self.name(Beside::New))?;
+        if new.is_some_and(|new| Some(new.birth()) == merged.replaced) {
+            self.discard_previous()?;
+            self.rename(Beside::New, Beside::Previous)?;
+        }
+        self.sync(EXCHANGED)?;
+        self.write_journal(&Journal::Merged(Merged {
+            finished: true,
+            ..merged
+        }))?;
+        self.turn_journal()
     }
 
     /// Exchanges the target and what was there before.
     pub(super) fn exchange_back(&self) -> Result<(), Error> {
         let previous = self.name(Beside::Previous);
+        if self.find(&previous)?.is_none() {
+            let path = TreePath::from(previous);
+            return Err(Error::NoWayBack { path });
+        }
         rename(
             &self.fd,
             &previous,
@@ -174,11 +204,7 @@ impl<'a> Deployment<'a> {
         if !self.options.sync {
             return Ok(());
         }
-        rustix::fs::syncfs(&self.fd).map_err(|error| Error::Io {
-            operation,
-            path: TreePath::root(),
-            source: error.into(),
-        })
+        rustix::fs::syncfs(&self.fd).map_err(failed_here(operation))
     }
 
     pub(super) fn journal(&self) -> Result<Option<Journal>, Error> {
@@ -216,14 +242,6 @@ impl<'a> Deployment<'a> {
         Ok(bytes
             .and_then(|bytes| Known::from_bytes(&bytes))
             .unwrap_or_default())
-    }
-
-    /// What was kept last is of the target now. It is only a cache: it may be missing.
-    pub(super) fn turn_known(&self) -> Result<(), Error> {
-        match self.find(&self.name(Beside::KnownNew))? {
-            Some(_) => self.replace(Beside::KnownNew, Beside::Known),
-            None => Ok(()),
-        }
     }
 
     pub(super) fn keep_known(&self, known: &Known) -> Result<(), Error> {
@@ -288,6 +306,14 @@ fn failed<E: Into<io::Error>>(operation: &'static str, name: &Name) -> impl FnOn
     move |error| Error::Io {
         operation,
         path,
+        source: error.into(),
+    }
+}
+
+fn failed_here<E: Into<io::Error>>(operation: &'static str) -> impl FnOnce(E) -> Error {
+    move |error| Error::Io {
+        operation,
+        path: TreePath::root(),
         source: error.into(),
     }
 }

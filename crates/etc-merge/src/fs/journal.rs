@@ -17,7 +17,20 @@ pub(super) enum Journal {
     /// `etc.new` is being changed: if nobody is at it, it is worthless.
     Merging,
     /// The directory `made` is the result of a merge; it is about to become, or is, the target.
-    Merged { made: Birth, inputs: InputsDigest },
+    Merged(Merged),
+}
+
+/// See [`Journal::Merged`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Merged {
+    pub(super) made: Birth,
+    pub(super) inputs: InputsDigest,
+    /// What was the target before. While `etc.new` is that directory it waits to become `etc.prev`.
+    pub(super) replaced: Option<Birth>,
+    /// Whether sides were saved.
+    pub(super) saved: bool,
+    /// Whether all has its place, and is on disk.
+    pub(super) finished: bool,
 }
 
 impl Journal {
@@ -29,9 +42,13 @@ impl Journal {
                 hex(&mut out, new);
             }
             Self::Merging => out.push_str("merging"),
-            Self::Merged { made, inputs } => {
-                out.push_str(&format!("merged {} ", birth(*made)));
-                hex(&mut out, &inputs.0);
+            Self::Merged(merged) => {
+                out.push_str(&format!("merged {} ", birth(merged.made)));
+                hex(&mut out, &merged.inputs.0);
+                let replaced = merged.replaced.map_or("-".to_owned(), birth);
+                let saved = if merged.saved { "saved" } else { "-" };
+                let finished = if merged.finished { "finished" } else { "-" };
+                out.push_str(&format!(" {replaced} {saved} {finished}"));
             }
         }
         out.push('\n');
@@ -51,10 +68,16 @@ impl Journal {
                 new: unhex(new)?,
             },
             ["merging"] => Self::Merging,
-            ["merged", made, inputs] => Self::Merged {
+            ["merged", made, inputs, replaced, saved, finished] => Self::Merged(Merged {
                 made: from_birth(made)?,
                 inputs: InputsDigest(unhex(inputs)?),
-            },
+                replaced: match replaced {
+                    "-" => None,
+                    replaced => Some(from_birth(replaced)?),
+                },
+                saved: flag(saved, "saved")?,
+                finished: flag(finished, "finished")?,
+            }),
             _ => return None,
         };
         lines.next().is_none().then_some(journal)
@@ -83,6 +106,13 @@ fn from_birth(text: &str) -> Option<Birth> {
     Some(Birth { inode, born })
 }
 
+fn flag(text: &str, set: &str) -> Option<bool> {
+    match text {
+        "-" => Some(false),
+        text => (text == set).then_some(true),
+    }
+}
+
 fn hex(out: &mut String, bytes: &[u8; 32]) {
     for byte in bytes {
         write!(out, "{byte:02x}").expect("writing to a string");
@@ -91,7 +121,7 @@ fn hex(out: &mut String, bytes: &[u8; 32]) {
 
 fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut out = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
+    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
     for (i, byte) in out.iter_mut().enumerate() {

@@ -28,7 +28,7 @@ use pleach_fs_tree::{MaterializeOptions, Name, TreePath};
 
 use checkout::copy_tree;
 use deployment::{Beside, Deployment};
-use journal::Journal;
+use journal::{Journal, Merged};
 pub use known::Known;
 use open::OnDisk;
 use origin::{Origin, SIDES};
@@ -57,8 +57,6 @@ pub struct ApplyOptions {
     /// Pairs of files that need not be read: from a plan of the same directories
     /// ([`Planned::known`]), or from the merge that made the current one ([`known`]).
     pub known: Known,
-    /// The largest file that a policy may merge by what it says, in bytes.
-    pub max_bytes: u64,
     /// Merge into a target that is the result of another merge already. Off, that is
     /// [`Error::AlreadyMerged`]: somebody may have changed it since.
     pub again: bool,
@@ -68,12 +66,11 @@ impl Default for ApplyOptions {
     fn default() -> Self {
         Self {
             materialize: MaterializeOptions::default(),
-            attempts: 3,
+            attempts: 5,
             target: Name::new(b"etc").expect("a plain name"),
             sync: true,
             threads: 0,
             known: Known::default(),
-            max_bytes: 4 * 1024 * 1024,
             again: false,
         }
     }
@@ -127,11 +124,12 @@ pub fn plan_dirs(
 /// # Errors
 /// When it is there and cannot be read. Where there is none, nothing is known.
 pub fn known(deployment: &Dir, options: &ApplyOptions) -> Result<Known, Error> {
-    Deployment::lock(deployment, options)?.known()
+    Deployment::look(deployment, options)?.known()
 }
 
 /// Copies the new tree to `etc.new`, so that [`apply`] has less to do: a machine has time for it
-/// when an update is staged, and little when it is finalized. Without it, `apply` does it.
+/// when an update is staged, and little when it is finalized. Without it, `apply` does it. Where the
+/// target is the result of a merge already, nothing is prepared.
 ///
 /// # Errors
 /// When something cannot be read or written. The target is not touched.
@@ -139,9 +137,9 @@ pub fn prepare(new: &Dir, deployment: &Dir, options: &ApplyOptions) -> Result<()
     let deployment = Deployment::lock(deployment, options)?;
     match deployment.journal()? {
         // That the target is the result of a merge must not be forgotten.
-        Some(Journal::Merged { made, .. }) => {
+        Some(Journal::Merged(merged)) => {
             let target = deployment.find(&options.target)?;
-            if target.is_some_and(|target| target.birth() == made) {
+            if target.is_some_and(|target| target.birth() == merged.made) {
                 return Ok(());
             }
         }
@@ -149,10 +147,13 @@ pub fn prepare(new: &Dir, deployment: &Dir, options: &ApplyOptions) -> Result<()
         Some(Journal::Prepared { .. }) => deployment.note(&Journal::Merging)?,
         Some(Journal::Merging) | None => {}
     }
-    let (made, new) = steadily(options, || check_out(new, &deployment, options))?;
-    deployment.write_journal(&Journal::Prepared { made, new })?;
-    deployment.sync("sync the copy of the new tree")?;
-    deployment.turn_journal()
+    let prepare = || {
+        let (made, new) = steadily(options, || check_out(new, &deployment, options))?;
+        deployment.write_journal(&Journal::Prepared { made, new })?;
+        deployment.sync("sync the copy of the new tree")?;
+        deployment.turn_journal()
+    };
+    prepare().inspect_err(|_| give_up(&deployment))
 }
 
 /// Merges three directories into `deployment/etc` ([`ApplyOptions::target`]).
@@ -162,14 +163,18 @@ pub fn prepare(new: &Dir, deployment: &Dir, options: &ApplyOptions) -> Result<()
 /// (`image/…` and `local/…`), all is synced, and then `etc` is exchanged for the result in one step:
 /// at any moment it is whole, either the old or the new. The old one becomes `etc.prev`, for
 /// [`undo`], until it is [`release`]d. `etc.journal` says how far it came: whoever was interrupted
-/// calls this again, and where the target is the result of this very merge nothing is done.
+/// calls this again, and where the target is the result of this very merge nothing is done. Whether
+/// it is hangs on what the three trees were: after a change in one of them, a target that is merged
+/// is [`Error::AlreadyMerged`].
 ///
 /// `new` is the next image's own tree (`usr/etc`), not the target.
 ///
 /// # Errors
 /// When something cannot be read or written, when the trees keep changing
-/// ([`ApplyOptions::attempts`]), and when a policy refuses the merge; the target is then as it was,
-/// except when the last sync fails ("sync what was exchanged in"): then it is the result already.
+/// ([`ApplyOptions::attempts`]), and when a policy refuses the merge; the target, `etc.prev` and
+/// `etc.saved` are then as they were. Only what fails after the exchange (an older `etc.prev` that
+/// cannot be removed, the last sync) leaves the target as the result that it is already; the next
+/// call, of `undo` too, goes on from there.
 /// A target that is a mount point, or lies in a lower layer of overlayfs, cannot be exchanged.
 pub fn apply(
     sides: Sides<&Dir>,
@@ -186,6 +191,7 @@ pub fn apply(
         if !unchanged {
             let made = make(&deployment, sides, &walked, &plan, options);
             made.inspect_err(|_| give_up(&deployment))?;
+            deployment.finish()?;
         }
         Ok(Applied {
             replanned: preview.map_or_else(Vec::new, |preview| differing(preview, &plan)),
@@ -218,7 +224,7 @@ fn plan_once(
     options: &ApplyOptions,
 ) -> Result<(Walked, MergePlan), Error> {
     let walked = walk(sides, policies, options)?;
-    let contents = OnDisk::new(sides, options.max_bytes);
+    let contents = OnDisk::new(sides, policies.content.max_bytes as u64);
     let plan = plan_read(walked.trees.as_ref(), policies, &contents, walked.digests)?;
     let plan = plan.with_paths(walked.paths);
     Ok((walked, plan))
@@ -229,7 +235,7 @@ fn is_merged(
     plan: &MergePlan,
     options: &ApplyOptions,
 ) -> Result<bool, Error> {
-    let Some(Journal::Merged { made, inputs }) = deployment.journal()? else {
+    let Some(Journal::Merged(Merged { made, inputs, .. })) = deployment.journal()? else {
         return Ok(false);
     };
     let target = deployment.find(&options.target)?;
@@ -254,7 +260,8 @@ fn check_out(
     let name = deployment.name(Beside::New);
     let target = deployment.make(Beside::New)?;
     let copied = copy_tree(new, Origin::New, &target, &name, options)?;
-    deployment.keep_known(&copied.known)?;
+    // Only a cache: that it cannot be written costs time later, and does not fail the merge.
+    let _ = deployment.keep_known(&copied.known);
     Ok((birth(&target, &name)?, copied.digest))
 }
 
@@ -276,11 +283,12 @@ fn make(
     options: &ApplyOptions,
 ) -> Result<(), Error> {
     let name = deployment.name(Beside::New);
+    let before = deployment.journal()?;
     let mut prepared = false;
     // The journal of a target that is merged stays true until that is exchanged away.
-    if let Some(Journal::Prepared { made, new }) = deployment.journal()? {
+    if let Some(Journal::Prepared { made, new }) = &before {
         let there = deployment.find(&name)?.map(|stat| stat.birth());
-        prepared = there == Some(made) && new == walked.digests.new;
+        prepared = there == Some(*made) && *new == walked.digests.new;
         deployment.note(&Journal::Merging)?;
     }
     if !prepared {
@@ -295,30 +303,27 @@ fn make(
     let made = birth(&target, &name)?;
     let target = Dir::from_std_file(target.into());
     patch::patch(plan, &walked.trees, sides, &target, &name, options)?;
-    let any = saved::save(deployment, plan, sides, walked, options)?;
-    deployment.write_journal(&Journal::Merged {
+    let saved = saved::save(deployment, plan, sides, walked, options)?;
+    let replaced = deployment.find(&options.target)?;
+    deployment.write_journal(&Journal::Merged(Merged {
         made,
         inputs: plan.inputs(),
-    })?;
+        replaced: replaced.map(|stat| stat.birth()),
+        saved,
+        finished: false,
+    }))?;
     deployment.sync("sync")?;
     deployment.turn_journal()?;
-    deployment.remove(Beside::Saved)?;
-    if any {
-        deployment.rename(Beside::SavedNew, Beside::Saved)?;
-    }
-    deployment.turn_known()?;
-    deployment.exchange()
+    deployment.exchange().inspect_err(|_| {
+        // The target is what it was, so the journal is; a failure of this is told by the first.
+        let was = before.filter(|journal| matches!(journal, Journal::Merged(_)));
+        let _ = deployment.note(&was.unwrap_or(Journal::Merging));
+    })
 }
 
 /// After a failure: what is half made only takes room, which may be what was missing. Where even
 /// this fails, the next merge does it.
 fn give_up(deployment: &Deployment<'_>) {
-    if let Ok(Some(Journal::Merged { made, .. })) = deployment.journal()
-        && let Ok(Some(half)) = deployment.find(&deployment.name(Beside::New))
-        && half.birth() == made
-    {
-        let _ = deployment.note(&Journal::Merging);
-    }
     let _ = deployment.remove(Beside::New);
     let _ = deployment.remove(Beside::SavedNew);
 }

@@ -51,7 +51,9 @@ pub(super) fn run<J: Send, W: Send>(
             };
             held.working += 1;
             drop(held);
+            let working = Working(&queue, &more);
             let done = step(&mut state, job, &mut added);
+            std::mem::forget(working);
             held = lock(&queue);
             held.working -= 1;
             // The first that was added is next.
@@ -80,6 +82,18 @@ pub(super) fn run<J: Send, W: Send>(
     {
         Some(error) => Err(error),
         None => Ok(states),
+    }
+}
+
+/// Dropped only where a step panics: the other threads must not wait for it.
+struct Working<'a, J>(&'a Mutex<Queue<J>>, &'a Condvar);
+
+impl<J> Drop for Working<'_, J> {
+    fn drop(&mut self) {
+        let mut queue = lock(self.0);
+        queue.working -= 1;
+        queue.jobs.clear();
+        self.1.notify_all();
     }
 }
 

@@ -4,12 +4,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use cap_std::fs::Dir;
-use pleach_fs_tree::{Name, NodeType, TreePath};
+use pleach_fs_tree::{Kind, Name, NodeType, TreePath};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::checkout::{copy_error, copy_tree};
-use super::copy::{Copier, Place, read_special};
+use super::copy::{Copier, CopyError, Place, read_special};
 use super::deployment::{Beside, Deployment};
 use super::open::Opener;
 use super::origin::Origin;
@@ -30,16 +30,14 @@ pub(super) fn save(
     deployment.remove(Beside::SavedNew)?;
     let mut openers = sides.map(Opener::new);
     let mut top: Option<(Dir, Name)> = None;
-    let mut last: Option<(TreePath, Side)> = None;
+    let mut outer = [None::<&TreePath>; 2];
     for (path, side) in plan.saved() {
         // Two conflicts one below the other: the outer one has saved the inner one too.
-        if last
-            .as_ref()
-            .is_some_and(|(above, of)| *of == side && path.starts_with(above))
-        {
+        let outer = &mut outer[usize::from(side == Side::Image)];
+        if outer.is_some_and(|above| path.starts_with(above)) {
             continue;
         }
-        last = Some((path.clone(), side));
+        *outer = Some(path);
         if top.is_none() {
             let made = Dir::from_std_file(deployment.make(Beside::SavedNew)?.into());
             top = Some((made, deployment.name(Beside::SavedNew)));
@@ -91,18 +89,15 @@ pub(super) fn save(
             name: last_name.as_bytes(),
         };
         let mut copier = Copier::new(&options.materialize);
-        let copied = Stat::at(from.directory, from.name)
-            .map_err(failed(origin, "stat", path))
-            .and_then(|stat| {
-                let copied = match stat.node_type {
-                    NodeType::File => copier.file(from, &stat, to, None).map(drop),
-                    _ => read_special(from, &stat)
-                        .and_then(|inode| copier.special(&inode, to))
-                        .map(drop),
-                };
-                copied.map_err(|e| copy_error(origin, name, &inside, e))
-            });
-        copied?;
+        let copied = match &seen.kind {
+            Kind::File(located) => copier.file(from, &located.stat, to, None).map(drop),
+            _ => Stat::at(from.directory, from.name)
+                .map_err(CopyError::reading("stat"))
+                .and_then(|stat| read_special(from, &stat))
+                .and_then(|inode| copier.special(&inode, to))
+                .map(drop),
+        };
+        copied.map_err(|e| copy_error(origin, name, &inside, e))?;
     }
     Ok(top.is_some())
 }

@@ -54,7 +54,7 @@ pub(super) fn walk(
             hidden: false,
         });
         let fd = Arc::new(fd);
-        *origin.of_mut(&mut handles) = Some(Handle { fd, origin });
+        *origin.of_mut(&mut handles) = Some(Handle { fd, origin, stat });
     }
     let walker = Walker {
         tops,
@@ -82,6 +82,8 @@ pub(super) fn walk(
 pub(super) struct Handle {
     pub(super) fd: Arc<OwnedFd>,
     origin: Origin,
+    /// As it was when it was opened.
+    stat: Stat,
 }
 
 #[derive(Clone, Copy)]
@@ -174,6 +176,7 @@ impl Walker<'_> {
                 *origin.of_mut(&mut handles) = Some(Handle {
                     fd: Arc::new(fd),
                     origin: origin_of_fd,
+                    stat,
                 });
             }
         }
@@ -267,6 +270,13 @@ impl Walker<'_> {
             }
         }
         for origin in Origin::ALL {
+            // A name that came or went meanwhile may have been missed under both of its names.
+            if let Some(handle) = origin.of(&handles) {
+                let now = Stat::at(&handle.fd, b"").map_err(failed(origin, "stat", path))?;
+                if !now.unchanged(&handle.stat) {
+                    return Err(failed(origin, "list", path)(Changed));
+                }
+            }
             if let Some(told) = origin.of_mut(&mut told).take() {
                 origin.of_mut(&mut w.sums).add(told);
             }

@@ -129,6 +129,12 @@ fn every_fault_leaves_the_old_tree_or_the_new() {
                 here += 1;
                 match backwards {
                     true => check_back(at, &inject, verbs, success),
+                    // Somebody may go back first: then there is nothing of the merge in the target.
+                    false if nth % 3 == 0 && fault.starts_with("signal") => {
+                        let back = itself::do_verb(at, "undo");
+                        let old = same(&at.join("deployment/etc"), NEW);
+                        assert!(old, "{inject}: undo gives another tree: {back:?}");
+                    }
                     false => check(at, &inject, success),
                 }
             }
@@ -191,8 +197,13 @@ fn check(at: &Path, inject: &str, success: bool) {
         b"three",
         "{inject}"
     );
-    // etc, etc.prev, etc.saved, and the books of the merge: etc.journal, etc.known.
-    assert_eq!(left(at), 5, "{inject}: something is left over");
+    // etc, etc.prev, etc.saved, and etc.journal. Without etc.known only time is lost.
+    let known = at.join("deployment/etc.known").exists();
+    assert_eq!(
+        left(at) - usize::from(known),
+        4,
+        "{inject}: something is left over"
+    );
     for (name, text) in [("pristine", PRISTINE), ("current", CURRENT), ("new", NEW)] {
         assert!(same(&at.join(name), text), "{inject}: {name} was changed");
     }
