@@ -12,7 +12,7 @@ use super::ApplyOptions;
 use super::journal::Journal;
 use super::known::Known;
 use super::remove::remove;
-use super::stat::{Stat, open_directory, open_file};
+use super::stat::{Birth, Stat, open_directory, open_file};
 use crate::Error;
 
 /// After this fails the target is the result, but a power failure may undo it.
@@ -96,6 +96,10 @@ impl<'a> Deployment<'a> {
 
     pub(super) fn find(&self, name: &Name) -> Result<Option<Stat>, Error> {
         Stat::find(&self.fd, name.as_bytes()).map_err(failed("find", name))
+    }
+
+    pub(super) fn birth(&self, name: &Name) -> Result<Option<Birth>, Error> {
+        Birth::find(&self.fd, name.as_bytes()).map_err(failed("find", name))
     }
 
     /// Makes an empty directory, removing what had its name, and opens it.

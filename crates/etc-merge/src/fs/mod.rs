@@ -136,8 +136,7 @@ pub fn prepare(new: &Dir, deployment: &Dir, options: &ApplyOptions) -> Result<()
     match deployment.journal()? {
         // That the target is the result of a merge must not be forgotten.
         Some(Journal::Merged { made, .. }) => {
-            let target = deployment.find(&options.target)?;
-            if target.is_some_and(|target| target.birth() == made) {
+            if deployment.birth(&options.target)? == Some(made) {
                 return Ok(());
             }
         }
@@ -227,8 +226,7 @@ fn is_merged(
     let Some(Journal::Merged { made, inputs }) = deployment.journal()? else {
         return Ok(false);
     };
-    let target = deployment.find(&options.target)?;
-    if target.is_none_or(|target| target.birth() != made) {
+    if deployment.birth(&options.target)? != Some(made) {
         return Ok(false);
     }
     match (inputs == plan.inputs(), options.again) {
@@ -253,13 +251,15 @@ fn check_out(
     Ok((birth(&target, &name)?, copied.digest))
 }
 
+/// Of an open directory with this name beside the target.
 fn birth(directory: &std::os::fd::OwnedFd, name: &Name) -> Result<Birth, Error> {
-    let stat = Stat::at(directory, b"").map_err(|source| Error::Io {
+    let found = Birth::find(directory, b".");
+    let found = found.and_then(|birth| birth.ok_or_else(|| stat::Changed.into()));
+    found.map_err(|source| Error::Io {
         operation: "stat",
         path: name.clone().into(),
         source,
-    })?;
-    Ok(stat.birth())
+    })
 }
 
 /// Makes the result and exchanges it for the target.
@@ -274,7 +274,7 @@ fn make(
     let mut prepared = false;
     // The journal of a target that is merged stays true until that is exchanged away.
     if let Some(Journal::Prepared { made, new }) = deployment.journal()? {
-        let there = deployment.find(&name)?.map(|stat| stat.birth());
+        let there = deployment.birth(&name)?;
         prepared = there == Some(made) && new == walked.digests.new;
         deployment.note(&Journal::Merging)?;
     }
@@ -308,8 +308,8 @@ fn make(
 /// this fails, the next merge does it.
 fn give_up(deployment: &Deployment<'_>) {
     if let Ok(Some(Journal::Merged { made, .. })) = deployment.journal()
-        && let Ok(Some(half)) = deployment.find(&deployment.name(Beside::New))
-        && half.birth() == made
+        && let Ok(Some(half)) = deployment.birth(&deployment.name(Beside::New))
+        && half == made
     {
         let _ = deployment.note(&Journal::Merging);
     }
