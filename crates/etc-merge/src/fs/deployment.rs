@@ -12,7 +12,7 @@ use super::ApplyOptions;
 use super::journal::{Journal, Merged};
 use super::known::Known;
 use super::remove::remove;
-use super::stat::{Stat, open_directory, open_file};
+use super::stat::{Birth, Stat, open_directory, open_file};
 use crate::Error;
 
 /// After this fails the target is the result, but a power failure may undo it.
@@ -99,6 +99,10 @@ impl<'a> Deployment<'a> {
         Stat::find(&self.fd, name.as_bytes()).map_err(failed("find", name))
     }
 
+    pub(super) fn birth(&self, name: &Name) -> Result<Option<Birth>, Error> {
+        Birth::find(&self.fd, name.as_bytes()).map_err(failed("find", name))
+    }
+
     /// Makes an empty directory, removing what had its name, and opens it.
     pub(super) fn make(&self, beside: Beside) -> Result<OwnedFd, Error> {
         let name = self.name(beside);
@@ -155,8 +159,7 @@ impl<'a> Deployment<'a> {
         let Some(Journal::Merged(merged)) = self.journal()? else {
             return Ok(());
         };
-        let target = self.find(&self.options.target)?;
-        if merged.finished || target.is_none_or(|target| target.birth() != merged.made) {
+        if merged.finished || self.birth(&self.options.target)? != Some(merged.made) {
             return Ok(());
         }
         let there = |beside| Ok::<_, Error>(self.find(&self.name(beside))?.is_some());
@@ -170,8 +173,8 @@ impl<'a> Deployment<'a> {
         if there(Beside::KnownNew)? {
             self.replace(Beside::KnownNew, Beside::Known)?;
         }
-        let new = self.find(&self.name(Beside::New))?;
-        if new.is_some_and(|new| Some(new.birth()) == merged.replaced) {
+        let new = self.birth(&self.name(Beside::New))?;
+        if new.is_some() && new == merged.replaced {
             self.discard_previous()?;
             self.rename(Beside::New, Beside::Previous)?;
         }

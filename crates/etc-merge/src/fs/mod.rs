@@ -32,7 +32,7 @@ use journal::{Journal, Merged};
 pub use known::Known;
 use open::OnDisk;
 use origin::{Origin, SIDES};
-use stat::{Birth, Stat};
+use stat::Birth;
 use walk::{Walked, walk};
 
 use crate::strict::plan_read;
@@ -138,8 +138,7 @@ pub fn prepare(new: &Dir, deployment: &Dir, options: &ApplyOptions) -> Result<()
     match deployment.journal()? {
         // That the target is the result of a merge must not be forgotten.
         Some(Journal::Merged(merged)) => {
-            let target = deployment.find(&options.target)?;
-            if target.is_some_and(|target| target.birth() == merged.made) {
+            if deployment.birth(&options.target)? == Some(merged.made) {
                 return Ok(());
             }
         }
@@ -238,8 +237,7 @@ fn is_merged(
     let Some(Journal::Merged(Merged { made, inputs, .. })) = deployment.journal()? else {
         return Ok(false);
     };
-    let target = deployment.find(&options.target)?;
-    if target.is_none_or(|target| target.birth() != made) {
+    if deployment.birth(&options.target)? != Some(made) {
         return Ok(false);
     }
     match (inputs == plan.inputs(), options.again) {
@@ -265,13 +263,15 @@ fn check_out(
     Ok((birth(&target, &name)?, copied.digest))
 }
 
+/// Of an open directory with this name beside the target.
 fn birth(directory: &std::os::fd::OwnedFd, name: &Name) -> Result<Birth, Error> {
-    let stat = Stat::at(directory, b"").map_err(|source| Error::Io {
+    let found = Birth::find(directory, b".");
+    let found = found.and_then(|birth| birth.ok_or_else(|| stat::Changed.into()));
+    found.map_err(|source| Error::Io {
         operation: "stat",
         path: name.clone().into(),
         source,
-    })?;
-    Ok(stat.birth())
+    })
 }
 
 /// Makes the result and exchanges it for the target.
@@ -287,7 +287,7 @@ fn make(
     let mut prepared = false;
     // The journal of a target that is merged stays true until that is exchanged away.
     if let Some(Journal::Prepared { made, new }) = &before {
-        let there = deployment.find(&name)?.map(|stat| stat.birth());
+        let there = deployment.birth(&name)?;
         prepared = there == Some(*made) && *new == walked.digests.new;
         deployment.note(&Journal::Merging)?;
     }
@@ -304,11 +304,11 @@ fn make(
     let target = Dir::from_std_file(target.into());
     patch::patch(plan, &walked.trees, sides, &target, &name, options)?;
     let saved = saved::save(deployment, plan, sides, walked, options)?;
-    let replaced = deployment.find(&options.target)?;
+    let replaced = deployment.birth(&options.target)?;
     deployment.write_journal(&Journal::Merged(Merged {
         made,
         inputs: plan.inputs(),
-        replaced: replaced.map(|stat| stat.birth()),
+        replaced,
         saved,
         finished: false,
     }))?;

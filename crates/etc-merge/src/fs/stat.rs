@@ -51,8 +51,6 @@ pub(super) struct Stat {
     pub(super) ctime: Timestamp,
     pub(super) device: Device,
     pub(super) inode: u64,
-    /// When the inode was made; `None` where the file system does not say.
-    pub(super) born: Option<Timestamp>,
     pub(super) node: Device,
     /// Bytes that it takes on the disk; fewer than its size if it has holes.
     pub(super) allocated: u64,
@@ -60,11 +58,36 @@ pub(super) struct Stat {
     pub(super) mount: Option<u64>,
 }
 
-/// Tells an inode from one that had its number before.
+fn time(time: rustix::fs::StatxTimestamp) -> Timestamp {
+    Timestamp {
+        seconds: time.tv_sec,
+        nanoseconds: time.tv_nsec,
+    }
+}
+
+/// Tells an inode from one that had its number before: a number is given again when it is free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Birth {
     pub(super) inode: u64,
+    /// `None` where the file system does not say.
     pub(super) born: Option<Timestamp>,
+}
+
+impl Birth {
+    /// Of a name in a directory; `None` where nothing has it.
+    pub(super) fn find(directory: impl AsFd, name: &[u8]) -> io::Result<Option<Self>> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        let wanted = StatxFlags::INO | StatxFlags::BTIME;
+        let stat = match rustix::fs::statx(directory, name, flags, wanted) {
+            Err(Errno::NOENT) => return Ok(None),
+            stat => stat?,
+        };
+        let known = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
+        Ok(Some(Self {
+            inode: stat.stx_ino,
+            born: known.then(|| time(stat.stx_btime)),
+        }))
+    }
 }
 
 impl Stat {
@@ -74,7 +97,7 @@ impl Stat {
             true => AtFlags::EMPTY_PATH,
             false => AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT,
         };
-        let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID | StatxFlags::BTIME;
+        let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
         Ok(Self::new(&rustix::fs::statx(
             directory, name, flags, wanted,
         )?))
@@ -99,11 +122,7 @@ impl Stat {
             FileType::Fifo => NodeType::Fifo,
             _ => NodeType::Socket,
         };
-        let time = |time: rustix::fs::StatxTimestamp| Timestamp {
-            seconds: time.tv_sec,
-            nanoseconds: time.tv_nsec,
-        };
-        let known = |flag: StatxFlags| stat.stx_mask & flag.bits() != 0;
+        let known = stat.stx_mask & StatxFlags::MNT_ID.bits() != 0;
         Self {
             node_type,
             mode: stat.stx_mode & 0o7777,
@@ -117,26 +136,17 @@ impl Stat {
                 minor: stat.stx_dev_minor,
             },
             inode: stat.stx_ino,
-            born: known(StatxFlags::BTIME).then(|| time(stat.stx_btime)),
             node: Device {
                 major: stat.stx_rdev_major,
                 minor: stat.stx_rdev_minor,
             },
             allocated: stat.stx_blocks.saturating_mul(512),
-            mount: known(StatxFlags::MNT_ID).then_some(stat.stx_mnt_id),
+            mount: known.then_some(stat.stx_mnt_id),
         }
     }
 
     pub(super) fn is_directory(&self) -> bool {
         self.node_type == NodeType::Directory
-    }
-
-    /// Which inode it is, for later: the number alone is given to another when it is free.
-    pub(super) fn birth(&self) -> Birth {
-        Birth {
-            inode: self.inode,
-            born: self.born,
-        }
     }
 
     /// One inode under two names.

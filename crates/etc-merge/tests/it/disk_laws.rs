@@ -15,7 +15,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags};
 
-use crate::disk::{contents, is_root};
+use crate::disk::{contents, is_root, open};
 use crate::hostile::Outside;
 use crate::on_disk::{Machine, ONE, THREE, TWO, options, shown};
 use crate::random::triple_with_specials;
@@ -349,12 +349,13 @@ fn p19_memory_is_not_a_matter_of_size() {
     let peak = |size: u64| {
         let machine = Machine::of([ONE, TWO, THREE]);
         for name in ["pristine", "current", "new"] {
-            let file = std::fs::File::create(machine.keep.path().join(name).join("large"));
+            let file = open(&machine.keep.path().join(name)).create("large");
             file.expect("made").set_len(size).expect("a size");
         }
-        let last = machine.keep.path().join("current/large");
-        let file = std::fs::OpenOptions::new().write(true).open(last);
-        std::os::unix::fs::FileExt::write_at(&file.expect("open"), b"x", size - 1).expect("one");
+        let mut write = cap_std::fs::OpenOptions::new();
+        let file = machine.current.open_with("large", write.write(true));
+        let file = file.expect("open").into_std();
+        std::os::unix::fs::FileExt::write_at(&file, b"x", size - 1).expect("one byte");
         let output = itself::work_at(
             &[],
             &itself::binary(),

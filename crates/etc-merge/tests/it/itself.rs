@@ -83,7 +83,7 @@ pub(crate) fn do_verb(at: &Path, verb: &str) -> Result<(), Error> {
         "release" => return release(&deployment, &options),
         "peak" => {
             let status = std::fs::read_to_string("/proc/self/status").expect("of this process");
-            print!("\n{status}");
+            eprintln!("{status}");
             return Ok(());
         }
         _ => {}

@@ -252,7 +252,7 @@ fn check(row: &Row, prepared: bool, scene: &Scene) {
 }
 
 fn fill(scene: &Scene) {
-    let ballast = std::fs::File::create(scene.at.join("ballast"));
+    let ballast = open(&scene.at).create("ballast");
     let mut ballast = ballast.expect("made");
     while std::io::Write::write_all(&mut ballast, &[0; 4096]).is_ok() {}
 }
@@ -274,7 +274,7 @@ fn stacked(scene: &Scene) {
         .output()
         .expect("mount runs");
     if !mounted.status.success() {
-        return println!("\nSKIP system::stacked: no overlayfs can be mounted here");
+        return eprintln!("SKIP system::stacked: no overlayfs can be mounted here");
     }
     scene.run("mount --move @stacked @deployment");
     let before = scene.shot();
