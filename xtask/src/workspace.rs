@@ -44,6 +44,11 @@ impl Workspace {
         self.target.join("pleach")
     }
 
+    /// Where cargo puts what it builds for release.
+    pub(crate) fn release(&self) -> PathBuf {
+        self.target.join("release")
+    }
+
     /// The whole of `cargo metadata`.
     pub(crate) fn metadata(&self) -> Result<serde_json::Value> {
         let json = cmd!(self.sh, "cargo metadata --format-version 1 --no-deps")

@@ -1,0 +1,103 @@
+//! A file system of its own to measure on.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use xshell::{Shell, cmd};
+
+use crate::workspace::Workspace;
+
+/// A fresh ext4 on a loop device where that can be had, else a directory. Dropped, it is gone.
+pub(super) struct Volume<'a> {
+    sh: &'a Shell,
+    path: PathBuf,
+    mounted: bool,
+}
+
+impl<'a> Volume<'a> {
+    /// One with room for `files` files, each of them six times.
+    pub(super) fn new(workspace: &'a Workspace, files: usize) -> Result<Self> {
+        let sh = &workspace.sh;
+        let path = workspace.artifacts().join("bench-etc");
+        let mut volume = Self {
+            sh,
+            path,
+            mounted: false,
+        };
+        // One that was killed leaves its own behind.
+        volume.mounted = volume.is_mounted();
+        volume.remove().with_context(|| {
+            let path = volume.path.display();
+            format!("removing {path}, which another run left or still uses")
+        })?;
+        sh.create_dir(&volume.path)?;
+        let root = cmd!(sh, "id -u").quiet().read()? == "0";
+        if root && let Err(error) = volume.mount(files) {
+            eprintln!("bench: no loop device ({error:#}), so the target directory is measured");
+        }
+        Ok(volume)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it is, for the report.
+    pub(super) fn what(&self) -> &'static str {
+        match self.mounted {
+            true => "ext4 on a loop device",
+            false => "the target directory",
+        }
+    }
+
+    /// Writes out what is dirty, so that the next run does not wait for it.
+    pub(super) fn settle(&self) -> Result<()> {
+        let path = &self.path;
+        Ok(cmd!(self.sh, "sync --file-system {path}").quiet().run()?)
+    }
+
+    fn mount(&mut self, files: usize) -> Result<()> {
+        let (sh, path) = (self.sh, &self.path);
+        let image = path.with_extension("img");
+        // A file of 2 KiB takes a block of 4; two copies to spare, and room for the journal.
+        let bytes = (files * 8 * 4096 + (1 << 30)).to_string();
+        cmd!(sh, "truncate --size {bytes} {image}").quiet().run()?;
+        // Nothing is initialised later, in the background of what is measured.
+        let options = "lazy_itable_init=0,lazy_journal_init=0";
+        let made = cmd!(sh, "mkfs.ext4 -q -F -i 4096 -E {options} {image}")
+            .quiet()
+            .run();
+        let mounted = made.and_then(|()| cmd!(sh, "mount -o loop {image} {path}").quiet().run());
+        // The loop device keeps it until it is unmounted.
+        sh.remove_path(&image)?;
+        mounted?;
+        self.mounted = true;
+        Ok(())
+    }
+
+    fn is_mounted(&self) -> bool {
+        let path = &self.path;
+        cmd!(self.sh, "mountpoint --quiet {path}")
+            .quiet()
+            .ignore_stderr()
+            .run()
+            .is_ok()
+    }
+
+    fn remove(&mut self) -> Result<()> {
+        let path = &self.path;
+        if self.mounted {
+            cmd!(self.sh, "umount {path}").quiet().run()?;
+            self.mounted = false;
+        }
+        Ok(self.sh.remove_path(path)?)
+    }
+}
+
+impl Drop for Volume<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.remove() {
+            eprintln!("bench: {} is left behind: {error:#}", self.path.display());
+        }
+    }
+}
