@@ -87,18 +87,7 @@ pub fn write_metadata(
         set.map_err(failed("change the mode of"))?;
     }
     if options.mtime {
-        let mtime = Timespec {
-            tv_sec: metadata.mtime.seconds,
-            tv_nsec: metadata.mtime.nanoseconds.into(),
-        };
-        let omit = Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        };
-        let times = Timestamps {
-            last_access: omit,
-            last_modification: mtime,
-        };
+        let times = times(metadata);
         let set = if direct {
             rustix::fs::futimens(&fd, &times)
         } else {
@@ -107,6 +96,20 @@ pub fn write_metadata(
         set.map_err(failed("set the time of"))?;
     }
     Ok(())
+}
+
+/// The modification time, as the system calls want it; that of the last access stays.
+pub(crate) fn times(metadata: &Metadata) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: metadata.mtime.seconds,
+            tv_nsec: metadata.mtime.nanoseconds.into(),
+        },
+    }
 }
 
 /// Labels of security modules: each new inode has them, and taking them away is not allowed.

@@ -9,11 +9,15 @@ mod inode;
 #[cfg(feature = "fs")]
 mod materialize;
 mod metadata;
+#[cfg(feature = "fs")]
+mod new_inode;
 mod path;
 mod resolve;
 #[cfg(feature = "fs")]
 mod scan;
 mod tree;
+#[cfg(feature = "fs")]
+mod write;
 #[cfg(feature = "fs")]
 mod xattr;
 
@@ -24,7 +28,10 @@ pub use dump::{DumpError, dump, parse_dump};
 pub use escape::{UnescapeError, escape, unescape};
 pub use inode::{Inode, InodeId, Kind, NodeType};
 #[cfg(feature = "fs")]
-pub use materialize::{ContentSource, MaterializeError, MaterializeOptions, materialize};
+pub use materialize::{
+    ContentSource, MaterializeError, MaterializeOptions, materialize, materialize_parallel,
+    write_all,
+};
 pub use metadata::{Device, Metadata, Timestamp, Xattrs};
 pub use path::{Name, PathError, TreePath};
 pub use resolve::{MAX_SYMLINKS, ResolveError};

@@ -1,15 +1,13 @@
 //! A tree becomes a directory.
 
-use std::collections::HashMap;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use cap_std::fs::Dir;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use thiserror::Error;
 
-use crate::attributes::{MetadataError, node_type, write_metadata};
-use crate::{Inode, InodeId, Kind, Metadata, Tree, TreePath};
+use crate::write::Writer;
+use crate::{Tree, TreePath};
 
 /// Where the bytes of regular files come from.
 pub trait ContentSource<C> {
@@ -18,6 +16,54 @@ pub trait ContentSource<C> {
     /// # Errors
     /// When it cannot be had; the error is reported with the file's path.
     fn open(&mut self, content: &C) -> io::Result<Box<dyn Read + '_>>;
+
+    /// Writes the content into a new file. By default it is copied out of what [`open`](Self::open)
+    /// gives; a source that has a shorter way takes it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and when the file cannot be written.
+    fn write(&mut self, content: &C, file: BorrowedFd<'_>) -> io::Result<()> {
+        let mut bytes = self.open(content)?;
+        let mut buffer = [0; COPIED];
+        loop {
+            let n = match bytes.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            write_all(file, &buffer[..n])?;
+        }
+    }
+
+    /// A file without a name that holds the content and may become the file of the tree itself, by
+    /// a link; its owner, mode and extended attributes are set then. It is the source's last word
+    /// on the content: nobody else may have the file. Where it cannot be linked, for example
+    /// because it is on another file system, the content is asked for with [`write`](Self::write).
+    /// By default there is none.
+    fn take(&mut self, content: &C) -> Option<OwnedFd> {
+        let _ = content;
+        None
+    }
+}
+
+/// Bytes copied at a time.
+const COPIED: usize = 32 << 10;
+
+/// Writes all bytes, whatever a single call takes.
+///
+/// # Errors
+/// What the system says.
+pub fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => bytes = &bytes[n..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 impl<C, F, R> ContentSource<C> for F
@@ -43,6 +89,9 @@ pub struct MaterializeOptions {
     pub devices: bool,
     /// Components of a path; each level holds a file descriptor while it is written.
     pub max_depth: usize,
+    /// Directories that [`materialize_parallel`] writes at a time; 0 is one for each processor, but
+    /// at most four. Each holds descriptors of its own.
+    pub threads: usize,
 }
 
 impl Default for MaterializeOptions {
@@ -53,6 +102,7 @@ impl Default for MaterializeOptions {
             mtime: true,
             devices: true,
             max_depth: 256,
+            threads: 0,
         }
     }
 }
@@ -83,7 +133,8 @@ pub enum MaterializeError {
 
 /// Writes the tree into `target`, which must be empty where the tree has entries: nothing that
 /// exists is overwritten or followed. Inherited default ACLs are removed, so the result has exactly
-/// the tree's extended attributes. Nothing is synced: that is the caller's, once, at the end.
+/// the tree's extended attributes. The process's umask and identity must stay as they are meanwhile.
+/// Nothing is synced: that is the caller's, once, at the end.
 ///
 /// # Errors
 /// When something cannot be written; what was written until then stays.
@@ -93,168 +144,35 @@ pub fn materialize<C>(
     source: &mut dyn ContentSource<C>,
     options: &MaterializeOptions,
 ) -> Result<(), MaterializeError> {
-    let root = TreePath::root();
-    let fd =
-        rustix::fs::openat(target, ".", DIRECTORY, Mode::empty()).map_err(failed("open", &root))?;
-    let mut writer = Writer {
-        tree,
-        source,
-        options,
-        links: HashMap::new(),
-        top: &fd,
+    let writer = Writer::new(tree, target, options)?;
+    writer.work(source);
+    writer.finish()
+}
+
+/// As [`materialize`], in several threads, each with a source of its own. Of several errors one is
+/// returned.
+///
+/// # Errors
+/// As [`materialize`].
+pub fn materialize_parallel<C: Sync, S: ContentSource<C>>(
+    tree: &Tree<C>,
+    target: &Dir,
+    source: impl Fn() -> S + Sync,
+    options: &MaterializeOptions,
+) -> Result<(), MaterializeError> {
+    let writer = Writer::new(tree, target, options)?;
+    let threads = match options.threads {
+        0 => std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS)),
+        threads => threads,
     };
-    writer.directory(&fd, tree.root(), &root, 1)
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|| writer.work(&mut source()));
+        }
+        writer.work(&mut source());
+    });
+    writer.finish()
 }
 
-const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
-
-fn failed<E: Into<io::Error>>(
-    operation: &'static str,
-    path: &TreePath,
-) -> impl FnOnce(E) -> MaterializeError {
-    let path = path.clone();
-    move |error| MaterializeError::Io {
-        operation,
-        path,
-        source: error.into(),
-    }
-}
-
-struct Writer<'a, C> {
-    tree: &'a Tree<C>,
-    source: &'a mut dyn ContentSource<C>,
-    options: &'a MaterializeOptions,
-    links: HashMap<InodeId, TreePath>,
-    top: &'a OwnedFd,
-}
-
-impl<C> Writer<'_, C> {
-    fn directory(
-        &mut self,
-        fd: &OwnedFd,
-        id: InodeId,
-        path: &TreePath,
-        depth: usize,
-    ) -> Result<(), MaterializeError> {
-        let limit = self.options.max_depth;
-        if depth > limit {
-            return Err(MaterializeError::Depth {
-                path: path.clone(),
-                limit,
-            });
-        }
-        let tree = self.tree;
-        let inode = tree.inode(id);
-        for (name, &child) in inode.entries().into_iter().flatten() {
-            let path = path.join(name);
-            self.entry(fd, name.as_bytes(), child, path, depth)?;
-        }
-        self.finish(fd, FileType::Directory, &inode.metadata, path)
-    }
-
-    fn entry(
-        &mut self,
-        parent: &OwnedFd,
-        name: &[u8],
-        id: InodeId,
-        path: TreePath,
-        depth: usize,
-    ) -> Result<(), MaterializeError> {
-        let Inode { metadata, kind } = self.tree.inode(id);
-        if let Kind::Directory(_) = kind {
-            rustix::fs::mkdirat(parent, name, Mode::RWXU).map_err(failed("create", &path))?;
-            let fd = rustix::fs::openat(parent, name, DIRECTORY, Mode::empty())
-                .map_err(failed("open", &path))?;
-            return self.directory(&fd, id, &path, depth + 1);
-        }
-        if let Some(first) = self.links.get(&id) {
-            return self.hard_link(&first.clone(), parent, name, &path);
-        }
-        self.links.insert(id, path.clone());
-        let file_type = match kind {
-            Kind::File(content) => {
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-                let fd = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)
-                    .map_err(failed("create", &path))?;
-                let mut file = cap_std::fs::File::from_std(fd.into());
-                let mut bytes = self.source.open(content).map_err(failed("read", &path))?;
-                io::copy(&mut bytes, &mut file).map_err(failed("write", &path))?;
-                drop(bytes);
-                return self.finish(&file, FileType::RegularFile, metadata, &path);
-            }
-            Kind::Symlink(target) => {
-                rustix::fs::symlinkat(&**target, parent, name).map_err(failed("create", &path))?;
-                FileType::Symlink
-            }
-            Kind::CharDevice(_) | Kind::BlockDevice(_) if !self.options.devices => return Ok(()),
-            Kind::CharDevice(device) => {
-                let device = rustix::fs::makedev(device.major, device.minor);
-                self.node(parent, name, FileType::CharacterDevice, device, &path)?
-            }
-            Kind::BlockDevice(device) => {
-                let device = rustix::fs::makedev(device.major, device.minor);
-                self.node(parent, name, FileType::BlockDevice, device, &path)?
-            }
-            Kind::Fifo => self.node(parent, name, FileType::Fifo, 0, &path)?,
-            Kind::Socket => self.node(parent, name, FileType::Socket, 0, &path)?,
-            Kind::Directory(_) => unreachable!("handled above"),
-        };
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(parent, name, flags, Mode::empty())
-            .map_err(failed("open", &path))?;
-        self.finish(&fd, file_type, metadata, &path)
-    }
-
-    fn node(
-        &self,
-        parent: &OwnedFd,
-        name: &[u8],
-        file_type: FileType,
-        device: u64,
-        path: &TreePath,
-    ) -> Result<FileType, MaterializeError> {
-        rustix::fs::mknodat(parent, name, file_type, Mode::RUSR | Mode::WUSR, device)
-            .map_err(failed("create", path))?;
-        Ok(file_type)
-    }
-
-    /// The first name was made by us, so its parents are directories; still, none is followed.
-    fn hard_link(
-        &self,
-        first: &TreePath,
-        parent: &OwnedFd,
-        name: &[u8],
-        path: &TreePath,
-    ) -> Result<(), MaterializeError> {
-        let mut at = self.top.try_clone().map_err(failed("open", first))?;
-        let directory = first.parent().unwrap_or_default();
-        for component in directory.components() {
-            at = rustix::fs::openat(&at, component, DIRECTORY, Mode::empty())
-                .map_err(failed("open", first))?;
-        }
-        let last = first.file_name().expect("the root is a directory");
-        rustix::fs::linkat(&at, last.as_bytes(), parent, name, AtFlags::empty())
-            .map_err(failed("link", path))
-    }
-
-    fn finish(
-        &self,
-        fd: impl AsFd,
-        file_type: FileType,
-        metadata: &Metadata,
-        path: &TreePath,
-    ) -> Result<(), MaterializeError> {
-        write_metadata(fd, node_type(file_type), metadata, self.options).map_err(|error| {
-            let MetadataError { operation, source } = error;
-            let path = path.clone();
-            MaterializeError::Io {
-                operation,
-                path,
-                source,
-            }
-        })
-    }
-}
+/// More threads only wait for each other in the file system.
+const MAX_THREADS: usize = 4;

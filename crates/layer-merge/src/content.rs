@@ -1,15 +1,16 @@
 //! What becomes of the contents of regular files while layers are read.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cap_std::fs::Dir;
-use pleach_fs_tree::{Digest, FileContent};
+use pleach_fs_tree::FileContent;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use crate::{Error, FileSize};
+use crate::Error;
+use crate::stored::{ContentRef, Place};
 
 /// Takes the content of one regular file after the other.
 ///
@@ -74,6 +75,22 @@ pub struct StoreOptions {
     pub small_file: u64,
     /// All of them together; what comes later is spooled whatever its size.
     pub memory: u64,
+    /// Files of at least so many bytes get a temporary file of their own, which can become the file
+    /// of a tree without being copied: see [`take_contents`](crate::take_contents).
+    pub own_file: u64,
+    /// So many of them, since each is an open file; none by default.
+    pub own_files: usize,
+}
+
+impl StoreOptions {
+    /// No content in memory. With [`MergeOptions::threads`](crate::MergeOptions::threads) at 1, a
+    /// merge holds the tree and a layer's buffers, and nothing else.
+    pub fn low_memory() -> Self {
+        Self {
+            memory: 0,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for StoreOptions {
@@ -81,35 +98,44 @@ impl Default for StoreOptions {
         Self {
             small_file: 16 << 10,
             memory: 32 << 20,
+            own_file: 1 << 20,
+            own_files: 0,
         }
     }
 }
 
-/// Holds the contents of a merge: small files in memory, the others in one temporary file that has
-/// no name. The contents live as long as any [`ContentRef`] to them.
+/// Holds the contents of a merge: small files in memory, the others in temporary files that have no
+/// name. The contents live as long as any [`ContentRef`] to them.
 #[derive(Debug)]
 pub struct ContentStore {
+    dir: Dir,
     spool: Arc<OwnedFd>,
     next: AtomicU64,
     memory_left: AtomicU64,
+    own_files_left: AtomicU64,
     small_file: u64,
+    own_file: u64,
 }
 
 /// Contents begin at a multiple of this, so that a file system can share blocks.
 const ALIGN: u64 = 4096;
 
 impl ContentStore {
-    /// Makes the temporary file in `dir`.
+    /// Makes the temporary files in `dir`.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn new(dir: &Dir, options: &StoreOptions) -> Result<Self, Error> {
         let spool = unnamed_file(dir).map_err(Error::io("create", "a temporary file"))?;
+        let dir = dir.try_clone().map_err(Error::io("open", "a directory"))?;
         Ok(Self {
+            dir,
             spool: Arc::new(spool),
             next: AtomicU64::new(0),
             memory_left: AtomicU64::new(options.memory),
+            own_files_left: AtomicU64::new(options.own_files as u64),
             small_file: options.small_file,
+            own_file: options.own_file,
         })
     }
 
@@ -121,15 +147,36 @@ impl ContentStore {
         }
     }
 
-    fn reserve_memory(&self, size: u64) -> bool {
-        size <= self.small_file
-            && self
-                .memory_left
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                    left.checked_sub(size)
-                })
-                .is_ok()
+    /// Where a file of at most so many bytes is to go.
+    fn place(&self, size: u64) -> io::Result<Current> {
+        if size <= self.small_file && charge(&self.memory_left, size) {
+            let size = usize::try_from(size).expect("a small file");
+            return Ok(Current::Memory(Vec::with_capacity(size)));
+        }
+        if size >= self.own_file && charge(&self.own_files_left, 1) {
+            let file = unnamed_file(&self.dir)?;
+            return Ok(Current::File {
+                file: Arc::new(file),
+                start: 0,
+                at: 0,
+                own: true,
+            });
+        }
+        let length = size.next_multiple_of(ALIGN);
+        let start = self.next.fetch_add(length, Ordering::Relaxed);
+        Ok(Current::File {
+            file: self.spool.clone(),
+            start,
+            at: start,
+            own: false,
+        })
     }
+}
+
+fn charge(left: &AtomicU64, amount: u64) -> bool {
+    let relaxed = Ordering::Relaxed;
+    let charged = left.fetch_update(relaxed, relaxed, |left| left.checked_sub(amount));
+    charged.is_ok()
 }
 
 fn unnamed_file(dir: &Dir) -> io::Result<OwnedFd> {
@@ -167,22 +214,19 @@ pub struct StoreSink<'a> {
 enum Current {
     Nothing,
     Memory(Vec<u8>),
-    Spool { start: u64, at: u64 },
+    File {
+        file: Arc<OwnedFd>,
+        start: u64,
+        at: u64,
+        own: bool,
+    },
 }
 
 impl ContentSink for StoreSink<'_> {
     type Content = ContentRef;
 
     fn begin(&mut self, size: u64) -> io::Result<()> {
-        self.current = if self.store.reserve_memory(size) {
-            Current::Memory(Vec::with_capacity(
-                usize::try_from(size).expect("a small file"),
-            ))
-        } else {
-            let length = size.next_multiple_of(ALIGN);
-            let start = self.store.next.fetch_add(length, Ordering::Relaxed);
-            Current::Spool { start, at: start }
-        };
+        self.current = self.store.place(size)?;
         Ok(())
     }
 
@@ -190,9 +234,9 @@ impl ContentSink for StoreSink<'_> {
         match &mut self.current {
             Current::Nothing => unreachable!("begun before data"),
             Current::Memory(memory) => memory.extend_from_slice(bytes),
-            Current::Spool { at, .. } => {
+            Current::File { file, at, .. } => {
                 while !bytes.is_empty() {
-                    match rustix::io::pwrite(&self.store.spool, bytes, *at) {
+                    match rustix::io::pwrite(&**file, bytes, *at) {
                         Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                         Ok(n) => {
                             bytes = &bytes[n..];
@@ -215,7 +259,7 @@ impl ContentSink for StoreSink<'_> {
                 memory.resize(memory.len() + length, 0);
             }
             // Never written, it reads as zeros.
-            Current::Spool { at, .. } => *at += length,
+            Current::File { at, .. } => *at += length,
         }
         Ok(())
     }
@@ -224,93 +268,15 @@ impl ContentSink for StoreSink<'_> {
         let place = match std::mem::replace(&mut self.current, Current::Nothing) {
             Current::Nothing => unreachable!("begun before its end"),
             Current::Memory(memory) => Place::Memory(memory.into()),
-            Current::Spool { start, .. } => Place::Spool(self.store.spool.clone(), start),
+            Current::File {
+                file, own: true, ..
+            } => {
+                // There may be a hole at its end.
+                rustix::fs::ftruncate(&*file, content.size)?;
+                Place::Own(file)
+            }
+            Current::File { file, start, .. } => Place::Spool(file, start),
         };
         Ok(ContentRef { content, place })
     }
-}
-
-/// The content of one file in a [`ContentStore`].
-#[derive(Debug, Clone)]
-pub struct ContentRef {
-    content: FileContent,
-    place: Place,
-}
-
-#[derive(Debug, Clone)]
-enum Place {
-    Memory(Arc<[u8]>),
-    Spool(Arc<OwnedFd>, u64),
-}
-
-impl ContentRef {
-    /// Size and digest.
-    pub fn content(&self) -> FileContent {
-        self.content
-    }
-
-    /// Bytes.
-    pub fn size(&self) -> u64 {
-        self.content.size
-    }
-
-    /// SHA-256 of the content, where it was asked for.
-    pub fn digest(&self) -> Option<Digest> {
-        self.content.digest
-    }
-
-    /// Reads the content from its beginning.
-    pub fn open(&self) -> ContentReader {
-        ContentReader {
-            place: self.place.clone(),
-            at: 0,
-            size: self.content.size,
-        }
-    }
-}
-
-impl FileSize for ContentRef {
-    fn file_size(&self) -> u64 {
-        self.size()
-    }
-}
-
-/// See [`ContentRef::open`].
-#[derive(Debug)]
-pub struct ContentReader {
-    place: Place,
-    at: u64,
-    size: u64,
-}
-
-impl Read for ContentReader {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.size - self.at).unwrap_or(usize::MAX);
-        let length = out.len().min(left);
-        let out = &mut out[..length];
-        let n = match &self.place {
-            Place::Memory(bytes) => {
-                let at = usize::try_from(self.at).expect("within memory");
-                out.copy_from_slice(&bytes[at..][..length]);
-                length
-            }
-            Place::Spool(file, start) => match rustix::io::pread(file, &mut *out, start + self.at)?
-            {
-                // The end of the temporary file, in a hole.
-                0 => {
-                    out.fill(0);
-                    length
-                }
-                n => n,
-            },
-        };
-        self.at += n as u64;
-        Ok(n)
-    }
-}
-
-/// The source that [`materialize`](pleach_fs_tree::materialize) and the layer writer want, for a
-/// merged tree.
-pub fn contents() -> impl FnMut(&ContentRef) -> io::Result<ContentReader> {
-    |content| Ok(content.open())
 }

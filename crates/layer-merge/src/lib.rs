@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod cache;
 mod compression;
 mod content;
 mod decompress;
@@ -15,30 +16,30 @@ mod merge;
 mod notes;
 mod options;
 mod overlay;
+mod parallel;
 mod provenance;
 mod read;
 mod removals;
+mod stored;
 mod tar;
 mod whiteout;
 mod write;
 
 pub use compression::Compression;
-pub use content::{
-    ContentReader, ContentRef, ContentSink, ContentStore, IndexOnly, StoreOptions, StoreSink,
-    contents,
-};
+pub use content::{ContentSink, ContentStore, IndexOnly, StoreOptions, StoreSink};
 pub use diff::{Changes, diff};
 pub use digest::{Digest, parse_digest};
 pub use error::{EntryPosition, Error, ErrorClass, Fault};
 pub use layout::{BlobReader, BlobWriter, History, Image, Layer, Layout, NewImage, append_layer};
 pub use limits::Limits;
-pub use merge::{Merged, Merger, index, merge, merge_with, read_tar};
+pub use merge::{Merged, Merger, index, index_cached, merge, merge_with, read_tar};
 pub use notes::Note;
 pub use oci_spec::image as oci;
 pub use options::{Budget, MergeOptions, XattrAction};
 pub use provenance::{Origin, Provenance};
 pub use read::{LayerEntries, read_layer};
 pub use removals::Removal;
+pub use stored::{ContentReader, ContentRef, Contents, contents, take_contents};
 pub use write::{FileSize, LayerOptions, WrittenLayer, write_layer, write_tree};
 
 /// Bytes moved at a time.

@@ -2,13 +2,16 @@
 
 use std::io::Read;
 
+use cap_std::fs::Dir;
 use pleach_fs_tree::{FileContent, Metadata, Tree, TreePath};
 
+use crate::cache::Cache;
 use crate::entry::Action;
 use crate::layout::{Image, Layout};
 use crate::notes::Notes;
 use crate::options::Budget;
 use crate::overlay::Overlay;
+use crate::parallel::{Job, read_layers};
 use crate::provenance::Provenance;
 use crate::read::{LayerEntries, read_archive, read_layer};
 use crate::removals::{Removal, Removals};
@@ -41,7 +44,15 @@ pub fn merge(
     store: &ContentStore,
     options: &MergeOptions,
 ) -> Result<Merged<ContentRef>, Error> {
-    merge_with(layout, image, &mut store.sink(), options)
+    merge_layers(
+        image,
+        options,
+        || store.sink(),
+        |job, sink, budget| {
+            let blob = layout.open_layer(job.index, job.layer)?;
+            read_layer(job.guard(blob), job.index, job.layer, options, budget, sink)
+        },
+    )
 }
 
 /// Merges all layers of an image and keeps of each regular file its size and digest alone. Nothing
@@ -54,11 +65,65 @@ pub fn index(
     image: &Image,
     options: &MergeOptions,
 ) -> Result<Merged<FileContent>, Error> {
-    merge_with(layout, image, &mut IndexOnly, options)
+    merge_layers(
+        image,
+        options,
+        || IndexOnly,
+        |job, sink, budget| {
+            let blob = layout.open_layer(job.index, job.layer)?;
+            read_layer(job.guard(blob), job.index, job.layer, options, budget, sink)
+        },
+    )
 }
 
-/// Merges all layers of an image; the contents of regular files go to `sink`, also those that a
-/// higher layer hides later.
+/// As [`index`], with what was read before: the index of each layer is kept in `cache`, in a file
+/// named by its diff ID. A layer whose index is there is not opened, and so not verified again: it
+/// was when its index was made. A file that is damaged, of another version or made with other
+/// options is ignored and written anew. Who may write to `cache` may make an image look like
+/// another one. Nothing is ever removed from it.
+///
+/// # Errors
+/// As [`merge`], and when `cache` cannot be written.
+pub fn index_cached(
+    layout: &Layout,
+    image: &Image,
+    cache: &Dir,
+    options: &MergeOptions,
+) -> Result<Merged<FileContent>, Error> {
+    let cache = Cache::new(cache, options);
+    merge_layers(
+        image,
+        options,
+        || IndexOnly,
+        |job, sink, budget| {
+            let (index, layer) = (job.index, job.layer);
+            if let Some(entries) = cache.load(index, layer) {
+                return entries.charge(budget, &options.limits);
+            }
+            let blob = layout.open_layer(index, layer)?;
+            let entries = read_layer(job.guard(blob), index, layer, options, budget, sink)?;
+            cache.store(layer, &entries)?;
+            Ok(entries)
+        },
+    )
+}
+
+fn merge_layers<S: ContentSink<Content: Send>>(
+    image: &Image,
+    options: &MergeOptions,
+    sink: impl Fn() -> S + Sync,
+    read: impl Fn(Job<'_>, &mut S, &Budget) -> Result<LayerEntries<S::Content>, Error> + Sync,
+) -> Result<Merged<S::Content>, Error> {
+    let mut merger = Merger::new(options);
+    let budget = Budget::default();
+    let read = |job: Job<'_>, sink: &mut S| read(job, sink, &budget);
+    let apply = |layer| merger.apply(layer);
+    read_layers(image.layers(), options.threads(), sink, read, apply)?;
+    Ok(merger.finish())
+}
+
+/// Merges all layers of an image, one after the other; the contents of regular files go to `sink`,
+/// also those that a higher layer hides later.
 ///
 /// # Errors
 /// As [`merge`].
@@ -130,6 +195,7 @@ impl<'o, C> Merger<'o, C> {
             digest,
             entries,
             notes,
+            unpacked: _,
         } = layer;
         let failed = |number, path: &TreePath, fault| Error::Layer {
             index,

@@ -29,7 +29,13 @@ pub struct MergeOptions {
     pub xattrs: Vec<(Vec<u8>, XattrAction)>,
     /// Compute the SHA-256 of each regular file.
     pub file_digests: bool,
+    /// Layers that are read at a time, each with buffers of its own; 0 is one for each processor,
+    /// but at most four.
+    pub threads: usize,
 }
+
+/// More threads than this only where they are asked for.
+const MAX_THREADS: usize = 4;
 
 impl Default for MergeOptions {
     /// All of the four namespaces is kept, apart from SELinux labels, which are the host's policy's,
@@ -51,11 +57,19 @@ impl Default for MergeOptions {
             strict: false,
             xattrs: rules.map(|(name, action)| (name.into(), action)).into(),
             file_digests: true,
+            threads: 0,
         }
     }
 }
 
 impl MergeOptions {
+    pub(crate) fn threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS)),
+            threads => threads,
+        }
+    }
+
     pub(crate) fn xattr(&self, name: &[u8]) -> XattrAction {
         let rules = self
             .xattrs
@@ -75,8 +89,8 @@ pub struct Budget {
 }
 
 impl Budget {
-    pub(crate) fn entry(&self, limits: &Limits) -> Result<(), Fault> {
-        charge(&self.entries, 1, limits.entries, "entries")
+    pub(crate) fn entries(&self, more: u64, limits: &Limits) -> Result<(), Fault> {
+        charge(&self.entries, more, limits.entries, "entries")
     }
 
     pub(crate) fn unpacked(&self, bytes: u64, limits: &Limits) -> Result<(), Fault> {

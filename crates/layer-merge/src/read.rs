@@ -13,13 +13,15 @@ use crate::layout::Layer;
 use crate::notes::Notes;
 use crate::options::Budget;
 use crate::tar::decode::{Decoder, Event};
-use crate::{BUFFER, Compression, ContentSink, EntryPosition, Error, Fault, MergeOptions};
+use crate::{BUFFER, Compression, ContentSink, EntryPosition, Error, Fault, Limits, MergeOptions};
 
 /// A layer that was read and verified.
 #[derive(Debug)]
 pub struct LayerEntries<C> {
     pub(crate) index: usize,
     pub(crate) digest: Digest,
+    /// Bytes of archive and holes.
+    pub(crate) unpacked: u64,
     pub(crate) entries: Vec<Entry<C>>,
     pub(crate) notes: Vec<crate::Note>,
 }
@@ -29,6 +31,24 @@ pub(crate) struct Entry<C> {
     pub(crate) number: u64,
     pub(crate) path: TreePath,
     pub(crate) action: Action<C>,
+}
+
+impl<C> LayerEntries<C> {
+    /// Counts a layer that need not be read, as if it were.
+    pub(crate) fn charge(self, budget: &Budget, limits: &Limits) -> Result<Self, Error> {
+        let entries = self.entries.len() as u64;
+        let charged = budget.entries(entries, limits);
+        let charged = charged.and_then(|()| budget.unpacked(self.unpacked, limits));
+        match charged {
+            Ok(()) => Ok(self),
+            Err(fault) => Err(Error::Layer {
+                index: self.index,
+                digest: self.digest,
+                entry: None,
+                fault,
+            }),
+        }
+    }
 }
 
 /// Reads the blob of the layer with that index in the manifest, to its end: size, digest and diff ID
@@ -62,6 +82,7 @@ pub fn read_layer<S: ContentSink>(
         entries,
         notes,
         hasher,
+        unpacked,
         ..
     } = reader;
     let verified = verify(stream, layer);
@@ -83,6 +104,7 @@ pub fn read_layer<S: ContentSink>(
             Ok(LayerEntries {
                 index,
                 digest: layer.digest,
+                unpacked,
                 entries,
                 notes: notes.finish(),
             })
@@ -124,6 +146,7 @@ pub(crate) fn read_archive<S: ContentSink>(
     Ok(LayerEntries {
         index: 0,
         digest: Digest(reader.hasher.finalize().into()),
+        unpacked: reader.unpacked,
         entries: reader.entries,
         notes: reader.notes.finish(),
     })
@@ -223,7 +246,7 @@ impl<'a, R: Read, S: ContentSink> Reader<'a, R, S> {
         match event {
             Event::More => Ok(()),
             Event::Member(member) => {
-                self.budget.entry(&self.options.limits)?;
+                self.budget.entries(1, &self.options.limits)?;
                 let number = decoder.position().number;
                 let raw = member.path.clone();
                 let size = member.size;

@@ -1,13 +1,15 @@
-use std::io::Cursor;
+use std::io::{self, Cursor, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use pleach_fs_tree::{
-    Digest, MaterializeOptions, ScanOptions, Tree, diff, dump, materialize, scan,
+    ContentSource, Digest, FileContent, MaterializeOptions, ScanOptions, Tree, diff, dump,
+    materialize, materialize_parallel, scan, write_all,
 };
 use proptest::prelude::*;
-use rustix::fs::XattrFlags;
+use rustix::fs::{Mode, OFlags, XattrFlags};
 
 use crate::model::any_tree;
 use crate::{show, tree};
@@ -33,6 +35,35 @@ fn options() -> MaterializeOptions {
 fn write(tree: &Tree<Vec<u8>>, dir: &Dir) {
     let mut source = |bytes: &Vec<u8>| Ok(Cursor::new(bytes.clone()));
     materialize(tree, dir, &mut source, &options()).unwrap_or_else(|e| panic!("{e:?}"));
+}
+
+/// Three threads, whose source gives contents as files without a name, in `spool`, where it can.
+fn write_parallel(tree: &Tree<Vec<u8>>, dir: &Dir, spool: &Dir) {
+    let options = MaterializeOptions {
+        threads: 3,
+        ..options()
+    };
+    let source = || Unnamed(spool);
+    materialize_parallel(tree, dir, source, &options).unwrap_or_else(|e| panic!("{e:?}"));
+}
+
+struct Unnamed<'a>(&'a Dir);
+
+impl ContentSource<Vec<u8>> for Unnamed<'_> {
+    fn open(&mut self, content: &Vec<u8>) -> io::Result<Box<dyn Read + '_>> {
+        Ok(Box::new(Cursor::new(content.clone())))
+    }
+
+    fn take(&mut self, content: &Vec<u8>) -> Option<OwnedFd> {
+        // Of those that are left the bytes are asked for.
+        let odd = content.len() % 2 == 1;
+        odd.then(|| {
+            let flags = OFlags::RDWR | OFlags::TMPFILE;
+            let fd = rustix::fs::openat(self.0, ".", flags, Mode::RUSR | Mode::WUSR).unwrap();
+            write_all(fd.as_fd(), content).unwrap();
+            fd
+        })
+    }
 }
 
 #[test]
@@ -182,6 +213,61 @@ fn an_inherited_acl_is_removed() {
     );
 }
 
+/// What a target passes on to new inodes is set again where the tree says something else.
+#[test]
+fn what_a_target_passes_on_is_not_kept() {
+    if !is_root() {
+        eprintln!("SKIP what_a_target_passes_on_is_not_kept: needs root, to set owners");
+        return;
+    }
+    let wanted = tree(
+        "/ directory 0755 0:0 0.0
+         /d directory 0755 0:0 1.0
+         /d/s directory 2755 0:7 1.0
+         /d/s/f file 4711 3:7 1.0 f
+         /f file 0666 0:0 1.0 x
+         /l symlink 0777 0:0 1.0 f
+         /m symlink 0777 4:7 1.0 f
+         /o file 0644 0:7 1.0 x",
+    );
+    let (_keep, dir) = scratch();
+    rustix::fs::chownat(
+        &dir,
+        "",
+        None,
+        Some(rustix::fs::Gid::from_raw(7)),
+        rustix::fs::AtFlags::EMPTY_PATH,
+    )
+    .unwrap();
+    rustix::fs::chmodat(
+        &dir,
+        ".",
+        Mode::from_raw_mode(0o2777),
+        rustix::fs::AtFlags::empty(),
+    )
+    .unwrap();
+    write(&wanted, &dir);
+    let read = scan(&dir, &ScanOptions::default()).unwrap();
+    let different = diff(&wanted, &read, |a, b| b.size == a.len() as u64);
+    assert!(different.is_empty(), "{different:?}");
+}
+
+/// A source that panics ends all workers.
+#[test]
+fn no_worker_waits_for_one_that_is_gone() {
+    let (_keep, dir) = scratch();
+    let text = "/ directory 0755 0:0 0.0\n/a directory 0755 0:0 0.0\n/a/f file 0644 0:0 0.0 f";
+    let tree = tree(text);
+    let options = MaterializeOptions {
+        threads: 3,
+        ..options()
+    };
+    let source = || |_: &Vec<u8>| -> io::Result<Cursor<Vec<u8>>> { panic!("on purpose") };
+    let write = || materialize_parallel(&tree, &dir, source, &options);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(write));
+    assert!(result.is_err(), "the panic is not hidden");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -191,12 +277,19 @@ proptest! {
             eprintln!("SKIP what_was_written_is_read_back: needs root, to set owners");
             return Ok(());
         }
-        let (_keep, dir) = scratch();
-        write(&tree, &dir);
-        let again = scan(&dir, &ScanOptions::default()).unwrap();
-        let different = diff(&tree, &again, |a, b| {
+        let same = |a: &Vec<u8>, b: &FileContent| {
             b.size == a.len() as u64 && b.digest == Some(Digest::of(a))
-        });
-        prop_assert!(different.is_empty(), "{different:?}\n{}", show(&tree));
+        };
+        for threads in [1, 3] {
+            let (_keep, dir) = scratch();
+            let (_keep_spool, spool) = scratch();
+            match threads {
+                1 => write(&tree, &dir),
+                _ => write_parallel(&tree, &dir, &spool),
+            }
+            let again = scan(&dir, &ScanOptions::default()).unwrap();
+            let different = diff(&tree, &again, same);
+            prop_assert!(different.is_empty(), "{threads} threads: {different:?}\n{}", show(&tree));
+        }
     }
 }

@@ -140,13 +140,13 @@ impl Write for BlobWriter<'_> {
 
 /// A file with a name of its own, which is removed unless it gets another.
 #[derive(Debug)]
-struct Temporary<'a> {
+pub(crate) struct Temporary<'a> {
     dir: &'a Dir,
     name: Option<String>,
 }
 
 impl<'a> Temporary<'a> {
-    fn new(dir: &'a Dir) -> io::Result<(Self, File)> {
+    pub(crate) fn new(dir: &'a Dir) -> io::Result<(Self, File)> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         for number in 0_u32.. {
             // A dead process's file is never reused, and none of another process's is hit.
@@ -165,7 +165,7 @@ impl<'a> Temporary<'a> {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    fn rename(&mut self, name: &str) -> io::Result<()> {
+    pub(crate) fn rename(&mut self, name: &str) -> io::Result<()> {
         let from = self.name.as_deref().expect("renamed once");
         rustix::fs::renameat(self.dir, from, self.dir, name)?;
         self.name = None;

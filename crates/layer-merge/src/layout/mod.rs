@@ -6,6 +6,7 @@ mod image;
 mod index;
 
 pub use append::{History, NewImage, append_layer};
+pub(crate) use blob::Temporary;
 pub use blob::{BlobReader, BlobWriter};
 pub use image::{Image, Layer};
 
@@ -34,7 +35,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
-const REGULAR: OFlags = OFlags::RDONLY
+pub(crate) const REGULAR: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);

@@ -3,7 +3,7 @@
 use pleach_fs_tree::{Device, Inode, Kind, Metadata, Name, Timestamp, Tree, TreePath};
 use pleach_layer_merge::{
     Budget, Changes, Compression, ContentRef, ContentStore, LayerOptions, MergeOptions, Merger,
-    StoreOptions, contents, diff, read_layer, write_layer,
+    StoreOptions, diff, read_layer, write_layer,
 };
 use proptest::prelude::*;
 
@@ -112,6 +112,7 @@ fn merged(layers: &[&Changes<Vec<u8>>], compression: Compression) -> Tree<Vec<u8
     let small = StoreOptions {
         small_file: 100,
         memory: 300,
+        ..StoreOptions::default()
     };
     let store = ContentStore::new(&open(temporary.path()), &small).unwrap();
     let options = MergeOptions::default();
@@ -138,10 +139,9 @@ fn merged(layers: &[&Changes<Vec<u8>>], compression: Compression) -> Tree<Vec<u8
     }
     let merged = merger.finish();
     assert_eq!(merged.notes, []);
-    let mut source = contents();
     merged.tree.map(|content: ContentRef| {
         let mut out = Vec::new();
-        std::io::Read::read_to_end(&mut source(&content).unwrap(), &mut out).unwrap();
+        std::io::Read::read_to_end(&mut content.open(), &mut out).unwrap();
         out
     })
 }

@@ -6,6 +6,7 @@
 )]
 
 mod archive;
+mod cache;
 mod hostile;
 mod law;
 mod layout;

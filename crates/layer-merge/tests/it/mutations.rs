@@ -82,7 +82,7 @@ proptest! {
         let limits = Limits { file: 1 << 20, unpacked: 1 << 22, ..Limits::default() };
         let options = MergeOptions { limits, ..MergeOptions::default() };
         let temporary = tempfile::tempdir().unwrap();
-        let small = StoreOptions { small_file: 64, memory: 128 };
+        let small = StoreOptions { small_file: 64, memory: 128, ..StoreOptions::default() };
         let store = ContentStore::new(&open(temporary.path()), &small).unwrap();
         let kept = read_tar(&mut &*bytes, &mut store.sink(), &options);
         let indexed = read_tar(&mut &*bytes, &mut IndexOnly, &options);

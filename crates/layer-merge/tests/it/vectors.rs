@@ -8,10 +8,12 @@ use std::path::Path;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use pleach_fs_tree::{Kind, NodeType, ScanOptions, Tree, TreePath, materialize, scan};
+use pleach_fs_tree::{
+    Kind, MaterializeOptions, NodeType, ScanOptions, Tree, TreePath, materialize_parallel, scan,
+};
 use pleach_layer_merge::{
-    ContentRef, ContentStore, Error, Layout, MergeOptions, Merged, StoreOptions, contents, index,
-    merge,
+    ContentRef, ContentStore, Error, Layout, MergeOptions, Merged, StoreOptions, index, merge,
+    take_contents,
 };
 use serde_json::Value;
 
@@ -123,6 +125,8 @@ fn merge_all(image: &Dir, spool: &Dir) -> Result<Merged<ContentRef>, Error> {
     let store = StoreOptions {
         small_file: 64,
         memory: 1024,
+        own_file: 512,
+        own_files: 2,
     };
     let store = ContentStore::new(spool, &store)?;
     let merged = merge(&layout, &image, &store, &options);
@@ -280,7 +284,11 @@ fn on_disk(merged: &Merged<ContentRef>, target: &Dir) -> Result<(), String> {
     if !as_root() {
         return Ok(());
     }
-    let write = materialize(&merged.tree, target, &mut contents(), &Default::default());
+    let options = MaterializeOptions {
+        threads: 3,
+        ..Default::default()
+    };
+    let write = materialize_parallel(&merged.tree, target, take_contents, &options);
     write.map_err(|e| format!("materialize: {}", full(&e)))?;
     let read = scan(target, &ScanOptions::default()).map_err(|e| full(&e))?;
     let same = |a: &ContentRef, b: &_| a.content() == *b;

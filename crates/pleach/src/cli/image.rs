@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use pleach_fs_tree::{FileContent, MaterializeOptions, Tree, materialize};
+use pleach_fs_tree::{FileContent, MaterializeOptions, Tree, materialize, materialize_parallel};
 use pleach_image_fetch::{ImageReference, Transport};
 use pleach_layer_merge::{
-    ContentRef, ContentStore, Image, Layout, MergeOptions, StoreOptions, contents,
+    ContentRef, ContentStore, Image, Layout, MergeOptions, StoreOptions, contents, index_cached,
+    take_contents,
 };
 
 use super::fetch::Source;
@@ -132,9 +133,17 @@ impl OpenImage {
 
     /// The merged tree; what is too large for memory goes into an unnamed file in `spool`.
     pub(crate) fn merge(&self, spool: &Dir) -> Result<Merged> {
-        let store = ContentStore::new(spool, &StoreOptions::default())?;
-        let options = MergeOptions::default();
-        let merged = pleach_layer_merge::merge(&self.layout, &self.image, &store, &options)
+        self.merge_with(spool, &StoreOptions::default(), &MergeOptions::default())
+    }
+
+    fn merge_with(
+        &self,
+        spool: &Dir,
+        store: &StoreOptions,
+        options: &MergeOptions,
+    ) -> Result<Merged> {
+        let store = ContentStore::new(spool, store)?;
+        let merged = pleach_layer_merge::merge(&self.layout, &self.image, &store, options)
             .with_context(|| format!("merging {}", self.reference))?;
         for note in &merged.notes {
             let (layer, path, what) = (note.layer, &note.path, &note.what);
@@ -146,10 +155,48 @@ impl OpenImage {
         Ok(Merged(merged))
     }
 
-    /// The merged tree without its contents.
-    pub(crate) fn index(&self) -> Result<pleach_layer_merge::Merged<FileContent>> {
-        pleach_layer_merge::index(&self.layout, &self.image, &MergeOptions::default())
-            .with_context(|| format!("reading {}", self.reference))
+    /// Writes the merged tree into an empty directory, as fast as this machine can; with
+    /// `low_memory` one thread does it, and no content is held in memory.
+    pub(crate) fn unpack(&self, target: &Dir, owners: bool, low_memory: bool) -> Result<()> {
+        let (store, threads) = match low_memory {
+            true => (StoreOptions::low_memory(), 1),
+            false => (StoreOptions::default(), 0),
+        };
+        // What is large lies in the target's file system already and only gets a name there.
+        let store = StoreOptions {
+            own_files: OWN_FILES,
+            ..store
+        };
+        let options = MergeOptions {
+            file_digests: false,
+            threads,
+            ..MergeOptions::default()
+        };
+        let merged = self.merge_with(target, &store, &options)?;
+        let options = MaterializeOptions {
+            threads,
+            ..materialize_options(owners)
+        };
+        materialize_parallel(merged.tree(), target, take_contents, &options)?;
+        Ok(())
+    }
+
+    /// The merged tree without its contents; the indexes of its layers are kept in the folder
+    /// `cache`, if there is one.
+    pub(crate) fn index(
+        &self,
+        cache: Option<&Path>,
+    ) -> Result<pleach_layer_merge::Merged<FileContent>> {
+        let options = MergeOptions::default();
+        let index = match cache {
+            Some(folder) => {
+                let shown = folder.display();
+                std::fs::create_dir_all(folder).with_context(|| format!("creating {shown}"))?;
+                index_cached(&self.layout, &self.image, &open_dir(folder)?, &options)
+            }
+            None => pleach_layer_merge::index(&self.layout, &self.image, &options),
+        };
+        index.with_context(|| format!("reading {}", self.reference))
     }
 }
 
@@ -164,13 +211,20 @@ impl Merged {
     /// Writes it into an empty directory; without `owners` all is the caller's, and device nodes
     /// are left out.
     pub(crate) fn materialize(&self, target: &Dir, owners: bool) -> Result<()> {
-        let options = MaterializeOptions {
-            owner: owners,
-            devices: owners,
-            ..MaterializeOptions::default()
-        };
+        let options = materialize_options(owners);
         materialize(self.tree(), target, &mut contents(), &options)?;
         Ok(())
+    }
+}
+
+/// Files that are open at a time in [`OpenImage::unpack`]: a process may have 1024.
+const OWN_FILES: usize = 256;
+
+fn materialize_options(owners: bool) -> MaterializeOptions {
+    MaterializeOptions {
+        owner: owners,
+        devices: owners,
+        ..MaterializeOptions::default()
     }
 }
 

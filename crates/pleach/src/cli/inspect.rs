@@ -1,8 +1,11 @@
 //! `pleach inspect`: what an image is, and where a path in it comes from.
 
-use anyhow::{Context as _, Result};
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
 use clap::Args;
 use pleach_fs_tree::TreePath;
+use pleach_layer_merge::Removal;
 use serde_json::json;
 
 use super::exit::End;
@@ -17,6 +20,9 @@ pub(crate) struct Inspect {
     /// A path in the merged tree.
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
+    /// Keep the indexes of layers here, and read those that are there instead of the layers.
+    #[arg(long, value_name = "DIR", requires = "path")]
+    cache: Option<PathBuf>,
     #[command(flatten)]
     source: Source,
     #[arg(long, value_enum, default_value_t)]
@@ -48,17 +54,28 @@ impl Inspect {
         });
         if let Some(path) = &self.path {
             let path = TreePath::new(path)?;
-            let index = image.index()?;
-            let origin = index
-                .provenance
-                .origin(&index.tree, &path)
-                .with_context(|| format!("{path} is not in the image's merged tree"))?;
+            let index = image.index(self.cache.as_deref())?;
             let layers = image.image().layers();
-            let chain = origin.chain().map(|origin| {
-                json!({ "layer": layers[origin.layer].digest.to_string(), "entry": origin.entry })
-            });
+            let place = |layer: usize, entry: Option<u64>| json!({ "layer": layers[layer].digest.to_string(), "entry": entry });
+            let origin = index.provenance.origin(&index.tree, &path);
+            let origins: Vec<_> = origin
+                .into_iter()
+                .flat_map(|origin| origin.chain())
+                .map(|origin| place(origin.layer, origin.entry))
+                .collect();
+            // The whiteouts that took something with this path away, the latest first.
+            let hides = |removal: &&Removal| {
+                path.starts_with(&removal.path) && !(removal.opaque && removal.path == path)
+            };
+            let removals = index.removals.iter().rev().filter(hides);
+            let hidden: Vec<_> = removals
+                .map(|removal| place(removal.layer, Some(removal.entry)))
+                .collect();
+            if origins.is_empty() && hidden.is_empty() {
+                bail!("{path} is not in the image's merged tree, and no whiteout hides it");
+            }
             value["path"] =
-                json!({ "path": path.to_string(), "origins": chain.collect::<Vec<_>>() });
+                json!({ "path": path.to_string(), "origins": origins, "whiteouts": hidden });
         }
         match self.format {
             Format::Json => output::print(&(serde_json::to_string_pretty(&value)? + "\n"))?,
@@ -96,6 +113,14 @@ fn human(value: &serde_json::Value) -> String {
             out.push_str(&format!(
                 "  {} {verb} layer {layer}, {entry}\n",
                 text(&path["path"])
+            ));
+        }
+        for whiteout in path["whiteouts"].as_array().into_iter().flatten() {
+            out.push_str(&format!(
+                "  {} is hidden where lower layers have it by layer {}, entry {}\n",
+                text(&path["path"]),
+                text(&whiteout["layer"]),
+                whiteout["entry"]
             ));
         }
     }

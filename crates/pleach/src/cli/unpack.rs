@@ -19,6 +19,9 @@ pub(crate) struct Unpack {
     /// Leave owners and devices out: everything is the caller's.
     #[arg(long)]
     no_owners: bool,
+    /// Use one thread and hold no contents in memory; slower.
+    #[arg(long)]
+    low_memory: bool,
     #[command(flatten)]
     source: Source,
 }
@@ -41,7 +44,7 @@ impl Unpack {
         std::fs::create_dir(&part).with_context(|| format!("creating {}", part.display()))?;
         let written = Dir::open_ambient_dir(&part, cap_std::ambient_authority())
             .map_err(anyhow::Error::from)
-            .and_then(|target| image.merge(&target)?.materialize(&target, !self.no_owners))
+            .and_then(|target| image.unpack(&target, !self.no_owners, self.low_memory))
             .and_then(|()| {
                 std::fs::rename(&part, &self.directory).with_context(|| format!("creating {shown}"))
             });
