@@ -21,6 +21,7 @@ mod removals;
 mod tar;
 mod whiteout;
 mod write;
+mod xattr;
 
 pub use compression::Compression;
 pub use content::{
