@@ -23,6 +23,9 @@ pub struct Limits {
     pub sparse_extents: usize,
     /// Bytes of one regular file, holes included.
     pub file: u64,
+    /// Bytes of the names, targets and extended attributes of all entries of all layers together:
+    /// they are held in memory.
+    pub metadata: u64,
     /// Bytes of all archives and of all holes, uncompressed, of all layers together.
     pub unpacked: u64,
     /// Bytes after the end of an archive.
@@ -55,6 +58,7 @@ impl Default for Limits {
             metadata_record: 1 << 20,
             sparse_extents: 100_000,
             file: 64 << 30,
+            metadata: 512 << 20,
             unpacked: 256 << 30,
             trailing: 64 << 20,
             xattrs: 1024,
