@@ -20,6 +20,7 @@ mod read;
 mod removals;
 mod tar;
 mod whiteout;
+mod work;
 mod write;
 mod xattr;
 

@@ -6,6 +6,7 @@
 )]
 
 mod archive;
+mod bombs;
 mod hostile;
 mod law;
 mod layout;

@@ -35,10 +35,9 @@ fn text(value: &Value) -> String {
 impl Control {
     fn entry(&self, entry: &Value) -> io::Result<()> {
         let pax = |key: &str| {
-            let pairs = entry["tar"]["pax"].as_array().into_iter().flatten();
+            let mut pairs = entry["tar"]["pax"].as_array().into_iter().flatten();
             pairs
-                .filter(|pair| pair[0] == key)
-                .next_back()
+                .rfind(|pair| pair[0] == key)
                 .map(|pair| text(&pair[1]))
         };
         let name = pax("path").unwrap_or_else(|| text(&entry["path"]));

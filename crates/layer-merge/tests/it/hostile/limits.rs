@@ -21,6 +21,10 @@ fn check(change: fn(&mut Limits), entries: &[Value], expect: &str) {
 fn each_limit_has_a_name() {
     let big = [with(file("a"), "content", json!("rep:9000:x"))];
     let two = [file("a"), file("b")];
+    let long_names = [
+        file(&"n".repeat(200)),
+        symlink(&"m".repeat(200), &"t".repeat(200)),
+    ];
     let long = [file(&"n".repeat(200))];
     check(|l| l.entries = 1, &two, "limit reached: entries, at most 1");
     check(
@@ -38,6 +42,22 @@ fn each_limit_has_a_name() {
         |l| l.link_target = 2,
         &[symlink("a", "abc")],
         "bytes of a symbolic link's target, at most 2",
+    );
+    let link = [dir("d"), symlink("s", "d/../d/../d"), file("s/x")];
+    check(
+        |l| l.link_steps = 4,
+        &link,
+        "components walked through symbolic links, at most 4",
+    );
+    check(
+        |l| l.entries = 4,
+        &[file("a/b/c/d/e"), file("f")],
+        "entries, with the directories on the way to them, at most 4",
+    );
+    check(
+        |l| l.metadata = 500,
+        &long_names,
+        "bytes of names, targets and extended attributes, at most 500",
     );
     check(|l| l.file = 8999, &big, "bytes of a file, at most 8999");
     check(|l| l.unpacked = 9000, &big, "unpacked bytes, at most 9000");

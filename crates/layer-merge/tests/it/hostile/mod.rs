@@ -33,6 +33,8 @@ enum Expect {
     Contained(&'static str, String),
 }
 
+type Change = Box<dyn Fn(&Path)>;
+
 /// One hostile image. Rows whose names begin alike, up to a slash, are one class.
 pub(crate) struct Row {
     name: String,
@@ -41,7 +43,7 @@ pub(crate) struct Row {
     blob: Value,
     options: fn(&mut MergeOptions),
     /// Changes the finished layout.
-    layout: Option<Box<dyn Fn(&Path)>>,
+    layout: Option<Change>,
     expect: Expect,
     /// Whether a careless extractor changes something outside.
     escapes: bool,
