@@ -6,6 +6,7 @@
 //! What is to be written is found out first, which is not measured.
 #![allow(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::print_stdout,
     reason = "a program opens the paths that it is given, and prints"
 )]

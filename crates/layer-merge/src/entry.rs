@@ -222,11 +222,9 @@ fn metadata(
         ..Metadata::default()
     };
     for (name, value) in member.xattrs {
-        if name.is_empty() || name.contains(&0) {
-            return Err(Fault::BadXattr {
-                name: escape(&name),
-                why: "no name of an attribute",
-            });
+        if let Some(why) = crate::xattr::fault(member.kind, &name, &value) {
+            let name = escape(&name);
+            return Err(Fault::BadXattr { name, why });
         }
         if name.len() > limits.xattr_name {
             return Err(limit(

@@ -23,7 +23,9 @@ mod removals;
 mod stored;
 mod tar;
 mod whiteout;
+mod work;
 mod write;
+mod xattr;
 
 pub use compression::Compression;
 pub use content::{ContentSink, ContentStore, IndexOnly, StoreOptions, StoreSink};

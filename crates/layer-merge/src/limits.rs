@@ -7,12 +7,16 @@ pub struct Limits {
     pub document: u64,
     /// Layers of an image.
     pub layers: usize,
-    /// Entries of all layers together, whiteouts included.
+    /// Entries of all layers together, whiteouts included; and names that they put into
+    /// directories, those of directories included that no entry names.
     pub entries: u64,
     /// Bytes of a path.
     pub path: usize,
     /// Components of a path.
     pub depth: usize,
+    /// Components of symbolic links' targets that are walked on the way to all entries together:
+    /// one path may lead through forty links, each of thousands of components.
+    pub link_steps: u64,
     /// Bytes of one component of a path (Linux: 255).
     pub name: usize,
     /// Bytes of the target of a symbolic link (Linux: 4095).
@@ -23,6 +27,9 @@ pub struct Limits {
     pub sparse_extents: usize,
     /// Bytes of one regular file, holes included.
     pub file: u64,
+    /// Bytes of the names, targets and extended attributes of all entries of all layers together:
+    /// they are held in memory.
+    pub metadata: u64,
     /// Bytes of all archives and of all holes, uncompressed, of all layers together.
     pub unpacked: u64,
     /// Bytes after the end of an archive.
@@ -50,11 +57,13 @@ impl Default for Limits {
             entries: 4_000_000,
             path: 16 << 10,
             depth: 255,
+            link_steps: 100_000_000,
             name: 255,
             link_target: 4095,
             metadata_record: 1 << 20,
             sparse_extents: 100_000,
             file: 64 << 30,
+            metadata: 512 << 20,
             unpacked: 256 << 30,
             trailing: 64 << 20,
             xattrs: 1024,

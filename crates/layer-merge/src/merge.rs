@@ -15,6 +15,7 @@ use crate::parallel::{Job, read_layers};
 use crate::provenance::Provenance;
 use crate::read::{LayerEntries, read_archive, read_layer};
 use crate::removals::{Removal, Removals};
+use crate::work::Work;
 use crate::{
     ContentRef, ContentSink, ContentStore, EntryPosition, Error, Fault, IndexOnly, MergeOptions,
     Note,
@@ -166,6 +167,7 @@ pub fn read_tar<S: ContentSink>(
 #[derive(Debug)]
 pub struct Merger<'o, C> {
     options: &'o MergeOptions,
+    work: Work,
     merged: Merged<C>,
 }
 
@@ -174,6 +176,7 @@ impl<'o, C> Merger<'o, C> {
     pub fn new(options: &'o MergeOptions) -> Self {
         Self {
             options,
+            work: Work::default(),
             merged: Merged {
                 tree: Tree::new(Metadata::with_mode(0o755)),
                 provenance: Provenance::default(),
@@ -213,7 +216,8 @@ impl<'o, C> Merger<'o, C> {
             notes: all_notes,
         } = &mut self.merged;
         all_notes.extend(notes);
-        let result = Removals::new(index, &entries).apply(tree, |tree, target| {
+        let removals_of = Removals::new(index, &entries, self.options, &self.work);
+        let result = removals_of.apply(tree, |tree, target| {
             match &target.name {
                 Some(name) => {
                     tree.remove_entry(target.directory, name.as_bytes());
@@ -228,7 +232,7 @@ impl<'o, C> Merger<'o, C> {
         });
         result.map_err(|(number, path, fault)| failed(number, path, fault))?;
 
-        let mut overlay = Overlay::new(tree, self.options);
+        let mut overlay = Overlay::new(tree, self.options, &self.work);
         let mut notes = Notes::new(index);
         for entry in entries {
             let result: Result<(), Fault> = match entry.action {

@@ -13,14 +13,16 @@ pub struct Note {
     pub what: String,
 }
 
-/// More notes than this are only counted.
+/// More notes than this, and notes behind so many bytes of them, are only counted.
 const MAX: usize = 10_000;
+const MAX_BYTES: usize = 2 << 20;
 
 /// The notes of one layer.
 #[derive(Debug)]
 pub(crate) struct Notes {
     layer: usize,
     list: Vec<Note>,
+    bytes: usize,
     left_out: u64,
 }
 
@@ -29,19 +31,22 @@ impl Notes {
         Self {
             layer,
             list: Vec::new(),
+            bytes: 0,
             left_out: 0,
         }
     }
 
     pub(crate) fn add(&mut self, entry: u64, path: impl FnOnce() -> String, what: String) {
-        if self.list.len() >= MAX {
+        if self.list.len() >= MAX || self.bytes >= MAX_BYTES {
             self.left_out += 1;
             return;
         }
+        let path = path();
+        self.bytes += path.len() + what.len();
         self.list.push(Note {
             layer: self.layer,
             entry,
-            path: path(),
+            path,
             what,
         });
     }

@@ -85,12 +85,18 @@ impl MergeOptions {
 #[derive(Debug, Default)]
 pub struct Budget {
     entries: AtomicU64,
+    metadata: AtomicU64,
     unpacked: AtomicU64,
 }
 
 impl Budget {
     pub(crate) fn entries(&self, more: u64, limits: &Limits) -> Result<(), Fault> {
         charge(&self.entries, more, limits.entries, "entries")
+    }
+
+    pub(crate) fn metadata(&self, bytes: u64, limits: &Limits) -> Result<(), Fault> {
+        let what = "bytes of names, targets and extended attributes";
+        charge(&self.metadata, bytes, limits.metadata, what)
     }
 
     pub(crate) fn unpacked(&self, bytes: u64, limits: &Limits) -> Result<(), Fault> {

@@ -4,12 +4,14 @@
 use pleach_fs_tree::{Inode, InodeId, Kind, MAX_SYMLINKS, Metadata, Name, Tree, TreePath, escape};
 
 use crate::graft::{Additions, Leaf, Node, NodeId, ROOT, empty_directory};
+use crate::work::Work;
 use crate::{Fault, MergeOptions};
 
 /// See the module.
 pub(crate) struct Overlay<'t, C> {
     tree: &'t Tree<C>,
     options: &'t MergeOptions,
+    work: &'t Work,
     nodes: Vec<Node>,
     inodes: Vec<Inode<C>>,
     /// Whether the last entry replaced what an earlier one of the layer had put at its path.
@@ -39,10 +41,11 @@ enum Found<'a> {
 
 impl<'t, C> Overlay<'t, C> {
     /// Nothing, above the tree out of which the layer's whiteouts have been taken already.
-    pub(crate) fn new(tree: &'t Tree<C>, options: &'t MergeOptions) -> Self {
+    pub(crate) fn new(tree: &'t Tree<C>, options: &'t MergeOptions, work: &'t Work) -> Self {
         Self {
             tree,
             options,
+            work,
             nodes: vec![empty_directory()],
             inodes: Vec::new(),
             duplicate: false,
@@ -167,6 +170,7 @@ impl<'t, C> Overlay<'t, C> {
     }
 
     fn set(&mut self, parent: NodeId, name: Name, node: Node) -> Result<(), Fault> {
+        self.work.node(&self.options.limits)?;
         let id = self.nodes.len();
         self.nodes.push(node);
         let Node::Directory { children, .. } = &mut self.nodes[parent] else {
@@ -281,9 +285,12 @@ impl<'t, C> Overlay<'t, C> {
                     if target.starts_with(b"/") {
                         way.clear();
                     }
-                    let parts = target.rsplit(|&b| b == b'/');
-                    let parts = parts.filter(|p| !p.is_empty() && *p != b".");
-                    rest.extend(parts.map(|part| (part.into(), true)));
+                    for part in target.rsplit(|&b| b == b'/') {
+                        self.work.step(&self.options.limits)?;
+                        if !part.is_empty() && part != b"." {
+                            rest.push((part.into(), true));
+                        }
+                    }
                 }
             }
         }

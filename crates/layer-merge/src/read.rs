@@ -246,7 +246,9 @@ impl<'a, R: Read, S: ContentSink> Reader<'a, R, S> {
         match event {
             Event::More => Ok(()),
             Event::Member(member) => {
-                self.budget.entries(1, &self.options.limits)?;
+                let limits = &self.options.limits;
+                self.budget.entries(1, limits)?;
+                self.budget.metadata(member.metadata_bytes(), limits)?;
                 let number = decoder.position().number;
                 let raw = member.path.clone();
                 let size = member.size;

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 
 use pleach_fs_tree::{InodeId, Kind, MAX_SYMLINKS, Name, Tree, TreePath};
 
-use crate::Fault;
 use crate::entry::Action;
 use crate::read::Entry;
+use crate::work::Work;
+use crate::{Fault, Limits, MergeOptions};
 
 /// A whiteout that hid something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,12 +41,19 @@ pub(crate) struct Target {
 /// what is hidden with its parent is not looked for through a link that the same layer hides.
 pub(crate) struct Removals<'a, C> {
     layer: usize,
+    limits: &'a Limits,
+    work: &'a Work,
     own: HashMap<&'a [u8], Own<'a>>,
     entries: Vec<&'a Entry<C>>,
 }
 
 impl<'a, C> Removals<'a, C> {
-    pub(crate) fn new(layer: usize, entries: &'a [Entry<C>]) -> Self {
+    pub(crate) fn new(
+        layer: usize,
+        entries: &'a [Entry<C>],
+        options: &'a MergeOptions,
+        work: &'a Work,
+    ) -> Self {
         let is_removal =
             |entry: &&Entry<C>| matches!(entry.action, Action::Whiteout | Action::Opaque);
         let mut removals: Vec<_> = entries.iter().filter(is_removal).collect();
@@ -66,6 +74,8 @@ impl<'a, C> Removals<'a, C> {
         }
         Self {
             layer,
+            limits: &options.limits,
+            work,
             own,
             entries: removals,
         }
@@ -159,12 +169,12 @@ impl<'a, C> Removals<'a, C> {
             if link.starts_with(b"/") {
                 done.truncate(1);
             }
-            let parts = link.rsplit(|&b| b == b'/');
-            rest.extend(
-                parts
-                    .filter(|p| !p.is_empty() && *p != b".")
-                    .map(Into::into),
-            );
+            for part in link.rsplit(|&b| b == b'/') {
+                self.work.step(self.limits)?;
+                if !part.is_empty() && part != b"." {
+                    rest.push(part.into());
+                }
+            }
         }
         Ok(done.pop())
     }

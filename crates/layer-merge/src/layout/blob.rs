@@ -8,7 +8,7 @@ use pleach_fs_tree::Digest;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 
-use super::{REGULAR, blob_path};
+use super::{blob_path, open_regular};
 use crate::digest::Hashing;
 use crate::{BUFFER, Error, Fault};
 
@@ -25,10 +25,8 @@ pub struct BlobReader {
 impl BlobReader {
     pub(super) fn open(blobs: &Dir, digest: &Digest, size: Option<u64>) -> Result<Self, Error> {
         let name = blob_path(digest);
-        let fd = rustix::fs::openat(blobs, &*name, REGULAR, Mode::empty())
-            .map_err(Error::io("open", digest.to_string()))?;
-        let stat = rustix::fs::fstat(&fd).map_err(Error::io("stat", digest.to_string()))?;
-        let found = u64::try_from(stat.st_size).unwrap_or_default();
+        let (fd, found) =
+            open_regular(blobs, &name).map_err(Error::io("open", digest.to_string()))?;
         if let Some(expected) = size.filter(|&size| size != found) {
             return Err(Error::Document {
                 what: digest.to_string(),

@@ -5,6 +5,7 @@ use std::io;
 
 use cap_std::fs::Dir;
 use oci_spec::image::{Descriptor, MediaType, Platform};
+use pleach_fs_tree::escape;
 use serde_json::{Map, Value, json};
 
 use super::{blob_path, document, media_type, parse, parse_descriptor};
@@ -159,7 +160,7 @@ fn tag_of(json: &Value) -> Option<&str> {
 
 fn listed(images: &[(Option<String>, Descriptor)]) -> String {
     let name = |(tag, descriptor): &(Option<String>, Descriptor)| match tag {
-        Some(tag) => tag.clone(),
+        Some(tag) => escape(tag.as_bytes()),
         None => descriptor.digest().to_string(),
     };
     if images.is_empty() {

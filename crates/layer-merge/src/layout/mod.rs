@@ -10,12 +10,13 @@ pub(crate) use blob::Temporary;
 pub use blob::{BlobReader, BlobWriter};
 pub use image::{Image, Layer};
 
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 
 use cap_std::fs::Dir;
 use oci_spec::image::{Descriptor, MediaType, Platform};
 use pleach_fs_tree::Digest;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use serde_json::Value;
 
 use crate::digest::hex;
@@ -256,6 +257,16 @@ fn open_directory(parent: &Dir, name: &str) -> Result<Dir, Error> {
         .map_err(Error::io("open", name))
 }
 
+/// A regular file and its size: a fifo or a device would never end, or never begin.
+fn open_regular(dir: &Dir, name: &str) -> io::Result<(OwnedFd, u64)> {
+    let fd = rustix::fs::openat(dir, name, REGULAR, Mode::empty())?;
+    let stat = rustix::fs::fstat(&fd)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other("not a regular file"));
+    }
+    Ok((fd, u64::try_from(stat.st_size).unwrap_or_default()))
+}
+
 fn document(what: &str) -> impl FnOnce(Fault) -> Error {
     let what = what.to_owned();
     move |fault| Error::Document { what, fault }
@@ -272,8 +283,7 @@ fn limit_document(size: u64, limits: &Limits) -> Result<(), Fault> {
 }
 
 fn read_file(dir: &Dir, name: &str, limits: &Limits) -> Result<Vec<u8>, Error> {
-    let fd =
-        rustix::fs::openat(dir, name, REGULAR, Mode::empty()).map_err(Error::io("open", name))?;
+    let (fd, _) = open_regular(dir, name).map_err(Error::io("open", name))?;
     let mut bytes = Vec::new();
     cap_std::fs::File::from_std(fd.into())
         .take(limits.document + 1)

@@ -37,6 +37,14 @@ pub(crate) struct Member {
     pub(crate) ignored: Vec<String>,
 }
 
+impl Member {
+    /// Bytes that are kept of it, besides content.
+    pub(crate) fn metadata_bytes(&self) -> u64 {
+        let xattrs = self.xattrs.iter().map(|(k, v)| k.len() + v.len());
+        (self.path.len() + self.link.len() + xattrs.sum::<usize>()) as u64
+    }
+}
+
 /// The path of an entry: of all that may say it, the last word of the newest format.
 pub(crate) fn path(block: &Header, extended: &mut Extended, gnu: Option<Box<[u8]>>) -> Box<[u8]> {
     let sparse = extended.sparse.remove(b"name".as_slice());

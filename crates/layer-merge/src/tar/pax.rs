@@ -121,7 +121,10 @@ impl Extended {
             | b"SCHILY.dev"
             | b"SCHILY.ino"
             | b"SCHILY.nlink" => {}
-            _ => self.ignored.push(escape(keyword)),
+            // It is only shown; nobody reads a longer one.
+            _ => self
+                .ignored
+                .push(escape(&keyword[..keyword.len().min(255)])),
         }
         Ok(())
     }

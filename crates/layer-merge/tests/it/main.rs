@@ -6,6 +6,7 @@
 )]
 
 mod archive;
+mod bombs;
 mod cache;
 mod hostile;
 mod law;
