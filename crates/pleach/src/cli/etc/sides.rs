@@ -123,7 +123,7 @@ fn digests(tree: Tree<FileContent>) -> Etc {
 /// `/usr/etc` of an image, or its `/etc`.
 pub(super) fn of_image(reference: &str, source: &Source) -> Result<Etc> {
     let image = image::open(reference, source)?;
-    let whole = image.index()?.tree;
+    let whole = image.index(None)?.tree;
     let mut found = Vec::new();
     for name in ["usr/etc", "etc"] {
         let top = TreePath::new(name)?;
