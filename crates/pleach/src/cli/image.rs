@@ -210,6 +210,7 @@ impl Merged {
 
     /// Writes it into an empty directory; without `owners` all is the caller's, and device nodes
     /// are left out.
+    #[cfg(feature = "deploy")]
     pub(crate) fn materialize(&self, target: &Dir, owners: bool) -> Result<()> {
         let options = materialize_options(owners);
         materialize(self.tree(), target, &mut contents(), &options)?;
