@@ -260,9 +260,15 @@ pub(super) fn open_path(directory: impl AsFd, name: &[u8]) -> io::Result<OwnedFd
 #[derive(Default)]
 pub(super) struct Listing {
     bytes: Vec<u8>,
-    /// Where each begins; it ends where a NUL is. And whether the directory says that it is a regular
-    /// file.
-    starts: Vec<(u32, bool)>,
+    /// Where each begins (it ends where a NUL is), and what the directory says of it.
+    starts: Vec<(u32, Said)>,
+}
+
+/// What a directory says of an entry, which need not be so a moment later.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) regular: bool,
+    pub(super) inode: u64,
 }
 
 impl Listing {
@@ -277,8 +283,11 @@ impl Listing {
                 continue;
             }
             let start = u32::try_from(listing.bytes.len()).map_err(io::Error::other)?;
-            let regular = entry.file_type() == FileType::RegularFile;
-            listing.starts.push((start, regular));
+            let said = Said {
+                regular: entry.file_type() == FileType::RegularFile,
+                inode: entry.ino(),
+            };
+            listing.starts.push((start, said));
             listing.bytes.extend_from_slice(name);
         }
         let bytes = &listing.bytes;
@@ -292,9 +301,9 @@ impl Listing {
         self.entries().map(|(name, _)| name)
     }
 
-    /// Each name, and whether it is said to be a regular file's.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&[u8], bool)> {
-        let entry = |&(start, regular): &(u32, bool)| (name_at(&self.bytes, start), regular);
+    /// Each name, and what the directory says of it.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&[u8], Said)> {
+        let entry = |&(start, said): &(u32, Said)| (name_at(&self.bytes, start), said);
         self.starts.iter().map(entry)
     }
 }

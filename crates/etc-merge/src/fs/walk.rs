@@ -16,7 +16,7 @@ use super::compare::all_same;
 use super::known::{self, Known};
 use super::origin::{Located, Origin, SIDES};
 use super::pool;
-use super::stat::{Changed, Listing, Stat, name, open_and_look, open_directory};
+use super::stat::{Changed, Listing, Said, Stat, name, open_and_look, open_directory};
 use super::told::{Sum, Told};
 use super::trees::Trees;
 use super::{ApplyOptions, failed};
@@ -231,10 +231,9 @@ impl Walker<'_> {
         let mut count = 0;
         let first = |n: &mut std::iter::Peekable<_>| n.peek().map(|&(name, _): &(&[u8], _)| name);
         while let Some(next) = names.iter_mut().filter_map(first).min() {
-            let listed = names.each_mut().map(|n| {
-                n.next_if(|(name, _)| *name == next)
-                    .map(|(_, regular)| regular)
-            });
+            let listed = names
+                .each_mut()
+                .map(|n| n.next_if(|(name, _)| *name == next).map(|(_, said)| said));
             let mut open = Sides::default();
             let found = self.look(w, &handles, listed, next, path, &mut open)?;
             for origin in Origin::ALL {
@@ -299,7 +298,7 @@ impl Walker<'_> {
         &self,
         w: &mut Worker,
         handles: &Sides<Option<Handle>>,
-        listed: [Option<bool>; 3],
+        listed: [Option<Said>; 3],
         entry: &[u8],
         above: &TreePath,
         open: &mut Sides<Option<OwnedFd>>,
@@ -307,13 +306,20 @@ impl Walker<'_> {
         let mut out = Sides::<Option<Found>>::default();
         // Where nothing is known a file will be read anyway: looking at what is open spares a call. Of
         // the new tree most files are the pristine one's inodes, and are not opened at all.
-        let unknown = self.known.is_empty() && listed == [Some(true); 3];
+        let regular = |said: Option<Said>| said.is_some_and(|said| said.regular);
+        let unknown = self.known.is_empty() && listed.into_iter().all(regular);
         for origin in Origin::ALL {
             let (Some(_), Some(handle)) = (listed[origin as usize], origin.of(handles)) else {
                 continue;
             };
             if handle.origin != origin {
                 *origin.of_mut(&mut out) = out.pristine;
+                continue;
+            }
+            if origin == Origin::New
+                && let Some(pristine) = self.twin(handles, listed, &out)
+            {
+                out.new = Some(pristine);
                 continue;
             }
             let path = || above.join(&name(entry));
@@ -359,6 +365,30 @@ impl Walker<'_> {
             *origin.of_mut(&mut out) = found;
         }
         Ok(out)
+    }
+
+    /// Two images of one repository share their files. That the new one has the pristine one's inode
+    /// the directories say already, so it need not be looked at. (Not so for a mount point; but what
+    /// is below it is the image's.)
+    fn twin(
+        &self,
+        handles: &Sides<Option<Handle>>,
+        listed: [Option<Said>; 3],
+        found: &Sides<Option<Found>>,
+    ) -> Option<Found> {
+        let [Some(said), _, Some(twin)] = listed else {
+            return None;
+        };
+        let pristine = found.pristine.filter(|found| !found.stat.is_directory())?;
+        let (above, new) = (handles.pristine.as_ref()?, handles.new.as_ref()?);
+        let one = said.inode == twin.inode
+            && pristine.stat.inode == twin.inode
+            && above.stat.device == new.stat.device
+            && pristine.stat.device == new.stat.device;
+        one.then_some(Found {
+            origin: Origin::New,
+            ..pristine
+        })
     }
 
     /// The kernel must see it also where it is the same on all sides: a stamp is never in a result,

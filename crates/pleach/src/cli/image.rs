@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use pleach_fs_tree::{FileContent, MaterializeOptions, Tree, materialize, materialize_parallel};
+use pleach_fs_tree::{FileContent, MaterializeOptions, Tree, materialize_parallel};
 use pleach_image_fetch::{ImageReference, Transport};
 use pleach_layer_merge::{
-    ContentRef, ContentStore, Image, Layout, MergeOptions, StoreOptions, contents, index_cached,
+    ContentRef, ContentStore, Image, Layout, MergeOptions, StoreOptions, index_cached,
     take_contents,
 };
 
@@ -213,7 +213,8 @@ impl Merged {
     #[cfg(feature = "deploy")]
     pub(crate) fn materialize(&self, target: &Dir, owners: bool) -> Result<()> {
         let options = materialize_options(owners);
-        materialize(self.tree(), target, &mut contents(), &options)?;
+        let mut contents = pleach_layer_merge::contents();
+        pleach_fs_tree::materialize(self.tree(), target, &mut contents, &options)?;
         Ok(())
     }
 }
