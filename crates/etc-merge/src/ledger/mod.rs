@@ -182,7 +182,7 @@ impl<C> Ledger<C> {
 
 impl<C: Clone + PartialEq> Ledger<C> {
     /// The records that say that somebody wants a path, and all that is below it, as the machine has
-    /// it now. Of a path that has a record, what was there before it stays known. Special files are
+    /// it now. Of a path that has a record, what was there before it stays known, and a pin stays. Special files are
     /// left out: no merge carries them.
     ///
     /// With `pinned` only the path itself is pinned: that covers what is below. A path that is not
@@ -202,7 +202,8 @@ impl<C: Clone + PartialEq> Ledger<C> {
             return Err(Error::WholeTree);
         }
         let record = |at: &TreePath, put: Option<&Inode<C>>| {
-            let before = match (self.records.get(at), machine.pristine.get(at)) {
+            let had = self.records.get(at);
+            let before = match (had, machine.pristine.get(at)) {
                 (Some(record), _) => record.before,
                 (None, None) => Before::Absent,
                 (None, Some(_)) => Before::Default,
@@ -211,7 +212,7 @@ impl<C: Clone + PartialEq> Ledger<C> {
                 owner: owner.clone(),
                 before,
                 put: put.map(what_was_put),
-                pinned: pinned && at == path,
+                pinned: had.is_some_and(|record| record.pinned) || (pinned && at == path),
             }
         };
         let Some(top) = machine.current.lookup(path) else {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use pleach_etc_merge::{
     ApplyOptions, Contents, MergePlan, Policies, Sides, apply, plan_dirs, plan_with, release, undo,
@@ -14,7 +14,7 @@ use super::json::{self, FORMAT_VERSION, Report};
 use super::policy::Effective;
 use super::show::{effective, mounted};
 use super::sides::{self, Etc, Machine};
-use super::{ledger_file, print};
+use super::{beneath, ledger_file, print};
 use crate::cli::compare;
 use crate::cli::exit::End;
 use crate::cli::fetch::Source;
@@ -320,6 +320,7 @@ impl Apply {
         };
         let (plan, mounts, unchanged) = if self.dry_run {
             let planned = plan_dirs(sides, &policies, &options)?;
+            planned.plan.accepted()?;
             (planned.plan, planned.mounts, false)
         } else {
             let deployment = open_dir(&self.target.deployment)?;
@@ -363,15 +364,25 @@ impl Undo {
         let options = self.target.options()?;
         let deployment = open_dir(&self.target.deployment)?;
         let name = &self.target.target;
-        output::print(&match self.discard {
-            true => format!("remove {name}.prev\n"),
-            false => format!("exchange {name} and {name}.prev\n"),
-        })?;
-        match (self.dry_run, self.discard) {
-            (true, _) => {}
-            (false, true) => release(&deployment, &options)?,
-            (false, false) => undo(&deployment, &options)?,
+        let shown = self.target.deployment.display();
+        let previous = format!("{name}.prev");
+        let there = beneath::file_type(&deployment, previous.as_bytes());
+        if there
+            .with_context(|| format!("looking for {previous} in {shown}"))?
+            .is_none()
+        {
+            bail!("there is no {previous} in {shown}: nothing to go back to");
         }
+        let done = match (self.dry_run, self.discard) {
+            (true, _) => Ok(()),
+            (false, true) => release(&deployment, &options),
+            (false, false) => undo(&deployment, &options),
+        };
+        done.with_context(|| format!("the deployment {shown}"))?;
+        output::print(&match self.discard {
+            true => format!("remove {previous}\n"),
+            false => format!("exchange {name} and {previous}\n"),
+        })?;
         Ok(End::Fine)
     }
 }

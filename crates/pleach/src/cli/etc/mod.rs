@@ -23,7 +23,8 @@ pub(crate) use record::Recorder;
 
 /// The three-way merge of /etc: what the image shipped, what the machine has, what the next ships.
 ///
-/// Exit codes are diff(1)'s: 0 nothing to tell, 1 differences, conflicts or something that was kept.
+/// Exit codes: 0 nothing to tell, 1 differences as with diff(1), conflicts or something that was kept,
+/// 2 wrong usage, 3 trouble.
 #[derive(Args)]
 pub(crate) struct Etc {
     #[command(subcommand)]

@@ -221,7 +221,12 @@ impl Release {
             let steps = back.steps.into_iter();
             let new: Vec<_> = steps.filter(|step| !done.steps.contains(step)).collect();
             done.steps.extend(new);
-            done.returned.extend(back.returned);
+            // A record that two of the paths cover is told once.
+            for returned in back.returned {
+                if !done.returned.contains(&returned) {
+                    done.returned.push(returned);
+                }
+            }
             Ok(())
         };
         if let Some(document) = &self.document {
@@ -230,6 +235,8 @@ impl Release {
         for path in &self.paths {
             take(Selector::Path(&at.path(path)?))?;
         }
+        done.forgotten.sort();
+        done.forgotten.dedup();
         let kept = done
             .returned
             .iter()
@@ -262,7 +269,7 @@ pub(super) struct Adopt {
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// On which way they came, as one word: etc, ignition, cloud-init, kickstart, hand, …
-    #[arg(long, value_name = "WORD", default_value = "hand")]
+    #[arg(long, value_name = "WORD", default_value = "hand", value_parser = route)]
     route: String,
     /// The document that asks for them.
     #[arg(long, value_name = "FILE")]
@@ -272,6 +279,16 @@ pub(super) struct Adopt {
     pin: bool,
     #[command(flatten)]
     common: Common,
+}
+
+/// `pin` is taken: a record of that route goes with its pin.
+fn route(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    match text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(fits) {
+        false => Err("not one word of a-z, 0-9 and -".to_owned()),
+        true if text == PIN => Err("pin is what `pleach etc pin` records; name another".to_owned()),
+        true => Ok(text.to_owned()),
+    }
 }
 
 impl Adopt {

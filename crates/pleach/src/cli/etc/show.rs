@@ -92,7 +92,13 @@ impl Why {
         let policies = effective(&open, !self.no_shipped_policies)?.policies(ledger.pins());
         let mut answers = Vec::new();
         for path in &self.paths {
-            answers.push(ledger.why(&open.path(path)?, machine, &policies));
+            let path = open.path(path)?;
+            let why = ledger.why(&path, machine, &policies);
+            // A record may be of a path that is gone, or wanted absent.
+            if why.pristine.is_none() && why.current.is_none() && why.record.is_none() {
+                return Err(pleach_etc_merge::Error::NoSuchPath { path }.into());
+            }
+            answers.push(why);
         }
         let human = || answers.iter().map(ToString::to_string).collect();
         print(self.format, human, || Report::Why {

@@ -53,6 +53,35 @@ fn a_pinned_file_that_equals_the_default_is_kept() {
 }
 
 #[test]
+fn adopting_again_keeps_a_pin() {
+    let folder = scratch();
+    machine(folder.path(), DEFAULT, DEFAULT);
+    etc(folder.path(), &[&["pin", "d/x"], &ROOT[..]].concat(), 0);
+    etc(folder.path(), &[&["adopt", "d"], &ROOT[..]].concat(), 0);
+    let why = [&["why", "d", "d/x"], &ROOT[..]].concat();
+    let report = json(folder.path(), &why, 0);
+    let pinned = |i: usize| report["paths"][i]["record"]["pinned"].clone();
+    assert_eq!((pinned(0), pinned(1)), (json!(false), json!(true)));
+}
+
+#[test]
+fn words_and_paths_that_fit_nothing() {
+    let folder = scratch();
+    machine(folder.path(), DEFAULT, DEFAULT);
+    for route in ["pin", "By Hand", "two words", ""] {
+        let adopt = ["adopt", "motd", "--route", route];
+        etc(folder.path(), &[&adopt, &ROOT[..]].concat(), 2);
+    }
+    let (_, error) = etc(folder.path(), &[&["why", "no"], &ROOT[..]].concat(), 3);
+    assert!(error.contains("/no: there is no such path"), "{error}");
+    etc(folder.path(), &[&["adopt", "d"], &ROOT[..]].concat(), 0);
+    let release = [&["release", "d", "d/x"], &ROOT[..]].concat();
+    let report = json(folder.path(), &release, 0);
+    assert_eq!(report["returned"].as_array().map(Vec::len), Some(2));
+    assert_eq!(report["forgotten"], json!(["/d", "/d/x"]));
+}
+
+#[test]
 fn a_withdrawn_document_leaves_the_default() {
     let folder = scratch();
     machine(folder.path(), DEFAULT, DEFAULT);

@@ -170,8 +170,13 @@ fn what_is_applied_can_be_undone() {
         0,
     );
     assert!(!folder.path().join("deployment/etc.prev").exists());
-    let (_, error) = etc(folder.path(), &["undo", "--deployment", "deployment"], 3);
-    assert!(error.contains("/etc"), "{error}");
+    for more in [&[][..], &["--discard"], &["--dry-run"]] {
+        let undo = [&["undo", "--deployment", "deployment"], more].concat();
+        let (said, error) = etc(folder.path(), &undo, 3);
+        let expect = "there is no etc.prev in deployment: nothing to go back to";
+        assert!(error.contains(expect), "{error}");
+        assert_eq!(said, "");
+    }
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use pleach_etc_merge::{
-    Because, Drift, Entry, Finding, Kept, MergePlan, NodeSummary, Note, Outcome, Owner, Resolution,
-    Returned, Rule, Step, Why,
+    Action, Because, Drift, Entry, Finding, Kept, MergePlan, NodeSummary, Note, Outcome, Owner,
+    Resolution, Returned, Rule, Step, Why,
 };
 use pleach_fs_tree::{Digest, TreePath};
 
@@ -70,6 +70,14 @@ pub(in crate::cli::etc) fn plan(plan: &MergePlan, mounts: &[TreePath]) -> Plan {
     }
 }
 
+fn policy_of(action: &Action, origin: &str) -> Policy {
+    Policy {
+        action: policy::word_of(action),
+        format: policy::format_of(action).map(str::to_owned),
+        origin: origin.to_owned(),
+    }
+}
+
 fn plan_item(entry: &Entry) -> PlanItem {
     let (resolution, merged) = match &entry.resolution {
         Resolution::Absent => ("absent", None),
@@ -110,10 +118,7 @@ fn plan_item(entry: &Entry) -> PlanItem {
         resolution: resolution.to_owned(),
         merged,
         carries_label: entry.carries_label,
-        policy: entry.policy.as_ref().map(|(action, origin)| Policy {
-            action: action.to_string(),
-            origin: origin.clone(),
-        }),
+        policy: (entry.policy.as_ref()).map(|(action, origin)| policy_of(action, origin)),
         conflicts,
         notes,
         saved: entry.saved.map(|side| side.to_string()),
@@ -181,10 +186,7 @@ pub(in crate::cli::etc) fn why(why: &Why<'_, Digest>) -> WhyItem {
             pinned: record.pinned,
         }),
         above: why.above.map(|(path, _)| path.to_string()),
-        policy: why.rule.map(|rule| Policy {
-            action: rule.action.to_string(),
-            origin: rule.origin.clone(),
-        }),
+        policy: why.rule.map(|rule| policy_of(&rule.action, &rule.origin)),
     }
 }
 

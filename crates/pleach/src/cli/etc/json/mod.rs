@@ -164,7 +164,7 @@ pub(crate) struct PlanItem {
     pristine: Option<Node>,
     current: Option<Node>,
     new: Option<Node>,
-    /// What the result has: absent, local, image or merged.
+    /// What the result has: absent, local, image, merged or composed.
     resolution: String,
     /// What was merged, where it was.
     merged: Option<MergedNode>,
@@ -183,7 +183,7 @@ pub(crate) struct PlanItem {
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MergedNode {
-    /// Whose content: local or image.
+    /// Whose content: local, image or both.
     content: String,
     /// Four octal digits.
     mode: String,
@@ -195,7 +195,10 @@ pub(crate) struct MergedNode {
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Policy {
+    /// The word of a drop-in.
     action: String,
+    /// Of action keyed: ini, toml or json.
+    format: Option<String>,
     /// Where it comes from.
     origin: String,
 }
