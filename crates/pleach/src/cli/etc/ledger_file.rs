@@ -25,7 +25,7 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// The ledger, locked against other writers until it is dropped.
 pub(super) struct LedgerFile {
-    dir: Dir,
+    etc: Dir,
     path: PathBuf,
     pub(super) ledger: Ledger<Digest>,
 }
@@ -128,29 +128,29 @@ fn parse(json: &[u8]) -> Result<Ledger<Digest>> {
 }
 
 impl LedgerFile {
-    /// Opens the ledger of an `/etc` for writing; makes its directory.
+    /// Opens the ledger of an `/etc` for writing. Its directory is made when there is something to
+    /// write; so it is `/etc` itself that is locked.
     pub(super) fn lock(etc: &Dir, shown: &Path) -> Result<Self> {
-        let folder = shown.join(DIRECTORY);
-        match rustix::fs::mkdirat(etc, DIRECTORY, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("making {}", folder.display()));
-            }
-        }
-        let dir = beneath::open_dir(etc, &TreePath::new(DIRECTORY)?)
-            .with_context(|| format!("opening {}", folder.display()))?;
-        rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive)
+        let etc = beneath::open_dir(etc, &TreePath::root())
+            .with_context(|| format!("opening {}", shown.display()))?;
+        rustix::fs::flock(&etc, FlockOperation::NonBlockingLockExclusive)
             .map_err(io::Error::from)
             .map_err(|error| match error.kind() {
                 io::ErrorKind::WouldBlock => anyhow::anyhow!(
                     "{} is locked: another pleach works on it; try again when it has ended",
-                    folder.display()
+                    shown.display()
                 ),
-                _ => anyhow::Error::from(error).context(format!("locking {}", folder.display())),
+                _ => anyhow::Error::from(error).context(format!("locking {}", shown.display())),
             })?;
-        let path = folder.join(NAME);
-        let ledger = load(&dir, &path)?;
-        Ok(Self { dir, path, ledger })
+        let path = shown.join(DIRECTORY).join(NAME);
+        let ledger = match beneath::find_dir(&etc, &TreePath::new(DIRECTORY)?) {
+            Ok(Some(dir)) => load(&dir, &path)?,
+            Ok(None) => Ledger::default(),
+            Err(error) => {
+                return Err(error).with_context(|| format!("opening {}", path.display()));
+            }
+        };
+        Ok(Self { etc, path, ledger })
     }
 
     /// Writes it: beside, synced, renamed. Digests of what only root may read are in it, so nobody
@@ -170,18 +170,24 @@ impl LedgerFile {
     }
 
     fn replace(&self, json: &[u8]) -> io::Result<()> {
-        match rustix::fs::unlinkat(&self.dir, NEW, rustix::fs::AtFlags::empty()) {
+        match rustix::fs::mkdirat(&self.etc, DIRECTORY, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let path = TreePath::new(DIRECTORY).map_err(io::Error::other)?;
+        let dir = beneath::open_dir(&self.etc, &path)?;
+        match rustix::fs::unlinkat(&dir, NEW, rustix::fs::AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
         }
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.dir, NEW, flags, Mode::from_raw_mode(0o600))?;
+        let fd = rustix::fs::openat(&dir, NEW, flags, Mode::from_raw_mode(0o600))?;
         let mut file = std::fs::File::from(fd);
         file.write_all(json)?;
         file.sync_all()?;
-        rustix::fs::renameat(&self.dir, NEW, &self.dir, NAME)?;
-        rustix::fs::fsync(&self.dir)?;
+        rustix::fs::renameat(&dir, NEW, &dir, NAME)?;
+        rustix::fs::fsync(&dir)?;
         Ok(())
     }
 }

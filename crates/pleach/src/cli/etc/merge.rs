@@ -323,8 +323,23 @@ impl Apply {
             planned.plan.accepted()?;
             (planned.plan, planned.mounts, false)
         } else {
+            let shown = self.target.deployment.display();
             let deployment = open_dir(&self.target.deployment)?;
-            let applied = apply(sides, &policies, None, &deployment, &options)?;
+            if is_same(&deployment, &self.target.target, &open.current)? {
+                bail!(
+                    "{shown}/{} is the /etc that the machine has now: merge into a deployment that is not booted",
+                    self.target.target
+                );
+            }
+            let applied = apply(sides, &policies, None, &deployment, &options);
+            let applied = applied.map_err(|error| {
+                let again = matches!(error, pleach_etc_merge::Error::AlreadyMerged { .. });
+                let error = anyhow::Error::from(error);
+                match again {
+                    true => error.context(format!("{shown} (--again does it all the same)")),
+                    false => error.context(format!("merging into {shown}")),
+                }
+            })?;
             (applied.plan, applied.mounts, applied.unchanged)
         };
         let human = || {
@@ -343,6 +358,17 @@ impl Apply {
         })?;
         Ok(ended(&plan))
     }
+}
+
+/// Whether a name in a directory is that very directory.
+fn is_same(above: &cap_std::fs::Dir, name: &str, dir: &cap_std::fs::Dir) -> Result<bool> {
+    use rustix::fs::AtFlags;
+    let there = match rustix::fs::statat(above, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(rustix::io::Errno::NOENT) => return Ok(false),
+        found => found?,
+    };
+    let here = rustix::fs::statat(dir, "", AtFlags::EMPTY_PATH)?;
+    Ok((there.st_dev, there.st_ino) == (here.st_dev, here.st_ino))
 }
 
 /// Bring back the /etc that a deployment had before `apply`. Called a second time, it

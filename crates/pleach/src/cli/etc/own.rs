@@ -104,13 +104,21 @@ impl At {
         let Self {
             open,
             pristine,
+            current,
+            mounts,
             mut ledger,
             file,
-            ..
         } = self;
         done.forgotten.retain(|path| ledger.remove(path).is_some());
         let Some(mut file) = file else { return Ok(()) };
-        write::carry_out(&done.steps, &open.pristine, &pristine, &open.current)?;
+        let ground = write::Ground {
+            pristine: &open.pristine,
+            tree: &pristine,
+            current: &open.current,
+            seen: &current,
+            mounts: &mounts,
+        };
+        write::carry_out(&done.steps, &ground)?;
         if !done.recorded.is_empty() || !done.forgotten.is_empty() {
             file.ledger = ledger;
             file.write()?;

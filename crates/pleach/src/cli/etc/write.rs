@@ -3,9 +3,10 @@
 //! Step by step, each in one system call that is seen: `/etc` is in use, and often a mount point, so it
 //! cannot be exchanged as a whole. What is put is written beside, synced, and renamed.
 
-use std::io;
+use std::collections::BTreeSet;
+use std::io::{self, Read as _};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use cap_std::fs::Dir;
 use pleach_etc_merge::{Step, StepAction};
 use pleach_fs_tree::{
@@ -20,32 +21,117 @@ use super::beneath;
 const BESIDE: &[u8] = b".pleach.new";
 const INSIDE: &[u8] = b"inode";
 
-/// Performs the steps, in order. `tree` is what `pristine` holds.
-pub(super) fn carry_out(
-    steps: &[Step],
-    pristine: &Dir,
-    tree: &Tree<Digest>,
-    current: &Dir,
-) -> Result<()> {
+/// What a way back is made from, and where it goes.
+pub(super) struct Ground<'a> {
+    pub(super) pristine: &'a Dir,
+    /// What `pristine` holds.
+    pub(super) tree: &'a Tree<Digest>,
+    pub(super) current: &'a Dir,
+    /// What `current` held when the steps were planned.
+    pub(super) seen: &'a Tree<Digest>,
+    pub(super) mounts: &'a [TreePath],
+}
+
+/// Performs the steps, in order. Nothing is done where something is mounted at or below one of the
+/// paths, and a path that changed since it was looked at is left as it is.
+pub(super) fn carry_out(steps: &[Step], ground: &Ground<'_>) -> Result<()> {
     for Step { path, action } in steps {
-        step(path, *action, pristine, tree, current)
-            .with_context(|| format!("{} {path}", action.as_str()))?;
+        let below = |mount: &&TreePath| mount.starts_with(path);
+        if let (StepAction::Put | StepAction::Remove, Some(mount)) =
+            (action, ground.mounts.iter().find(below))
+        {
+            bail!("{mount} is mounted, so nothing was done; unmount it first");
+        }
     }
+    let mut done = BTreeSet::new();
+    let performed = steps
+        .iter()
+        .enumerate()
+        .try_for_each(|(count, Step { path, action })| {
+            let told = || match count {
+                0 => format!("{} {path}; nothing was done", action.as_str()),
+                _ => format!(
+                    "{} {path}; {count} of {} steps were done before it",
+                    action.as_str(),
+                    steps.len()
+                ),
+            };
+            // What an earlier step made is not what was seen.
+            if *action != StepAction::Attributes && done.insert(path) {
+                unchanged(path, ground).with_context(told)?;
+            }
+            step(path, *action, ground).with_context(told)
+        });
     if !steps.is_empty() {
-        let synced = beneath::open_dir(current, &TreePath::root())
+        let synced = beneath::open_dir(ground.current, &TreePath::root())
             .and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+        performed?;
         synced.context("syncing /etc")?;
     }
     Ok(())
 }
 
-fn step(
-    path: &TreePath,
-    action: StepAction,
-    pristine: &Dir,
-    tree: &Tree<Digest>,
-    current: &Dir,
-) -> Result<()> {
+/// Whether a path is what was seen of it: whoever changed it since shall not lose that.
+fn unchanged(path: &TreePath, ground: &Ground<'_>) -> Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(());
+    };
+    let parent = beneath::find_dir(ground.current, &parent)?;
+    let now = match &parent {
+        None => None,
+        Some(parent) => {
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            match rustix::fs::statat(parent, name.as_bytes(), flags) {
+                Err(Errno::NOENT) => None,
+                found => Some(found?),
+            }
+        }
+    };
+    let changed =
+        || anyhow::anyhow!("it changed since it was looked at; it is left as it is, try again");
+    let (now, seen) = match (now, ground.seen.get(path)) {
+        (None, None) => return Ok(()),
+        (Some(now), Some(seen)) => (now, seen),
+        _ => return Err(changed()),
+    };
+    let metadata = &seen.metadata;
+    let mode = u32::from(metadata.mode);
+    let same = (now.st_mode & 0o7777, now.st_uid, now.st_gid) == (mode, metadata.uid, metadata.gid)
+        && match (&seen.kind, &parent) {
+            (Kind::Directory(_), _) => FileType::from_raw_mode(now.st_mode) == FileType::Directory,
+            (Kind::File(digest), Some(parent)) => {
+                let mut bytes = Vec::new();
+                beneath::open_file(parent, name.as_bytes())?.read_to_end(&mut bytes)?;
+                Digest::of(&bytes) == *digest
+            }
+            (Kind::Symlink(target), Some(parent)) => {
+                let link = rustix::fs::readlinkat(parent, name.as_bytes(), Vec::new());
+                link.is_ok_and(|link| *link.as_bytes() == **target)
+            }
+            (kind, _) => kind.node_type() == node_type(now.st_mode),
+        };
+    if same { Ok(()) } else { Err(changed()) }
+}
+
+fn node_type(mode: u32) -> NodeType {
+    match FileType::from_raw_mode(mode) {
+        FileType::CharacterDevice => NodeType::CharDevice,
+        FileType::BlockDevice => NodeType::BlockDevice,
+        FileType::Fifo => NodeType::Fifo,
+        FileType::Socket => NodeType::Socket,
+        FileType::Symlink => NodeType::Symlink,
+        FileType::Directory => NodeType::Directory,
+        _ => NodeType::File,
+    }
+}
+
+fn step(path: &TreePath, action: StepAction, ground: &Ground<'_>) -> Result<()> {
+    let Ground {
+        pristine,
+        tree,
+        current,
+        ..
+    } = *ground;
     let wanted = || tree.get(path).context("the image does not have it");
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Ok(attributes(
@@ -114,7 +200,8 @@ fn make(path: &TreePath, wanted: &Inode<Digest>, pristine: &Dir, beside: &Dir) -
     };
     let is_file = kind.node_type() == NodeType::File;
     let mut one = Tree::new(Metadata::with_mode(0o700));
-    let metadata = wanted.metadata.clone();
+    let mut metadata = wanted.metadata.clone();
+    metadata.xattrs.retain(|name, _| !is_overlayfs(name));
     one.put(&TreePath::new(INSIDE)?, Inode { metadata, kind })?;
     let mut source = |path: &TreePath| -> io::Result<std::fs::File> {
         let (parent, name) = (path.parent(), path.file_name());
@@ -144,7 +231,8 @@ fn attributes(dir: &Dir, wanted: &Metadata) -> io::Result<()> {
             rustix::fs::fremovexattr(dir, &*name)?;
         }
     }
-    for (name, value) in &wanted.xattrs {
+    let wanted_here = wanted.xattrs.iter();
+    for (name, value) in wanted_here.filter(|(name, _)| !is_overlayfs(name)) {
         rustix::fs::fsetxattr(dir, &**name, value, XattrFlags::empty())?;
     }
     rustix::fs::fchmod(dir, Mode::from_raw_mode(wanted.mode.into()))?;
@@ -153,9 +241,11 @@ fn attributes(dir: &Dir, wanted: &Metadata) -> io::Result<()> {
 
 /// A label that the image does not know comes from the policy; overlayfs keeps its own books.
 fn is_the_systems(name: &[u8]) -> bool {
-    name == b"security.selinux"
-        || name.starts_with(b"trusted.overlay.")
-        || name.starts_with(b"user.overlay.")
+    name == b"security.selinux" || is_overlayfs(name)
+}
+
+fn is_overlayfs(name: &[u8]) -> bool {
+    name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }
 
 fn xattr_names(dir: &Dir) -> io::Result<Vec<Box<[u8]>>> {

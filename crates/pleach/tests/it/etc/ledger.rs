@@ -232,8 +232,8 @@ fn a_ledger_is_not_read_through_a_link() {
 fn a_locked_ledger_is_not_written() {
     let folder = scratch();
     machine(folder.path(), DEFAULT, DEFAULT);
-    let path = folder.path().join("root/etc/pleach");
-    std::fs::create_dir(&path).expect("made");
+    let path = folder.path().join("root/etc");
+    std::fs::create_dir(path.join("pleach")).expect("made");
     let lock = std::fs::File::open(&path).expect("opened");
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("locked");
     let (_, error) = etc(folder.path(), &[&["pin", "motd"], &ROOT[..]].concat(), 3);

@@ -51,13 +51,18 @@ fn what_is_mounted_counts_as_untouched() {
         $PLEACH etc diff --root root
         $PLEACH etc restore --root root file
         if $PLEACH etc adopt --root root 'a b/y' 2>said; then exit 1; fi
-        cat said";
+        cat said
+        mkdir -p root/etc/local/m && echo mine > root/etc/local/a && mount -t tmpfs none root/etc/local/m
+        if $PLEACH etc restore --root root local 2>said; then exit 1; fi
+        cat said root/etc/local/a";
     match with_mounts(folder.path(), script) {
         Ok(text) => assert_eq!(
             text,
             "/a b: mounted; what is below counts as untouched\n\
              /hosts: mounted; what is below counts as untouched\n\
-             error: /a b is mounted: what is below is not part of /etc; unmount it first\n"
+             error: /a b is mounted: what is below is not part of /etc; unmount it first\n\
+             error: /local/m is mounted, so nothing was done; unmount it first\n\
+             mine\n"
         ),
         Err(why) => {
             let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
@@ -177,6 +182,28 @@ fn what_is_applied_can_be_undone() {
         assert!(error.contains(expect), "{error}");
         assert_eq!(said, "");
     }
+}
+
+#[test]
+fn the_etc_that_is_in_use_is_no_target() {
+    let folder = scratch();
+    machine(folder.path(), ONE, TWO);
+    write(&folder.path().join("new"), THREE);
+    let apply = [
+        "apply",
+        "--root",
+        "root",
+        "--new",
+        "new",
+        "--deployment",
+        "root",
+    ];
+    let (_, error) = etc(folder.path(), &apply, 3);
+    assert!(
+        error.contains("root/etc is the /etc that the machine has now"),
+        "{error}"
+    );
+    assert!(!folder.path().join("root/etc.prev").exists());
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn a_rule_decides_a_merge_and_is_named_in_the_plan() {
     let policy = &at(&report["plan"]["entries"], "/a")["policy"];
     assert_eq!(
         *policy,
-        json!({"action": "image", "origin": format!("{IMAGE}/a.toml:1: test")})
+        json!({"action": "image", "format": null, "origin": format!("{IMAGE}/a.toml:1: test")})
     );
     put(
         folder.path(),
