@@ -64,6 +64,11 @@ macro_rules! sections {
             /// All, in the order of the snapshot and of a comparison.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
+            /// Whether it is there only where somebody asked for it.
+            pub fn is_optional(self) -> bool {
+                matches!(self, Self::EtcDefaults)
+            }
+
             /// As it stands in the JSON.
             pub fn as_str(self) -> &'static str {
                 match self {

@@ -38,11 +38,16 @@ pub(crate) fn check(side: Capture<'_>, base: &Snapshot, facts: &Facts) -> Vec<St
     wrong
 }
 
-/// Where nobody could look on either side, nothing differs; that is not equality.
+/// Where nobody could look on either side, nothing differs; that is not equality. What nobody asked
+/// for is no part of the question.
 fn not_captured(whose: &str, snapshot: &Snapshot) -> Vec<String> {
     let statuses = snapshot.statuses().into_iter();
     statuses
-        .filter(|(_, status)| !matches!(status, Status::Entries(_)))
+        .filter(|(section, status)| match status {
+            Status::Entries(_) => false,
+            Status::NotCaptured => !section.is_optional(),
+            _ => true,
+        })
         .map(|(section, status)| format!("section {section} {whose}cannot be compared: {status}"))
         .collect()
 }

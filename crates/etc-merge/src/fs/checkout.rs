@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
-use pleach_fs_tree::{Name, NodeType, TreePath, read_xattrs};
+use pleach_fs_tree::{Name, NodeType, Timestamp, TreePath, read_xattrs};
 use rustix::fs::Mode;
 
 use super::copy::{Copier, CopyError, Place, read_special};
@@ -70,7 +70,8 @@ pub(super) fn copy_tree(
     for worker in done {
         sum.join(&worker.sum);
         let old = worker.pairs.into_iter();
-        let old = old.filter(|(_, copy)| known::old_enough(copy, now, known::MARGIN_OF_OURS));
+        let old =
+            old.filter(|(_, changed)| known::old_enough(*changed, now, known::MARGIN_OF_OURS));
         pairs.extend(old.map(|(pair, _)| pair));
     }
     Ok(Copied {
@@ -91,7 +92,8 @@ struct Job {
 
 struct Worker<'a> {
     copier: Copier<'a>,
-    pairs: Vec<(u128, Stat)>,
+    /// Each with the change time of the copy.
+    pairs: Vec<(u128, Timestamp)>,
     sum: Sum,
 }
 
@@ -100,7 +102,7 @@ struct CopyTree<'a> {
     origin: Origin,
     to_name: &'a Name,
     options: &'a ApplyOptions,
-    now: pleach_fs_tree::Timestamp,
+    now: Timestamp,
 }
 
 impl CopyTree<'_> {
@@ -191,12 +193,12 @@ impl CopyTree<'_> {
                 made.filter(|_| stat.node_type == NodeType::Symlink)
             }
         };
-        if !known::old_enough(stat, self.now, known::MARGIN_OF_OTHERS) {
+        if !known::old_enough(stat.ctime, self.now, known::MARGIN_OF_OTHERS) {
             return Ok(());
         }
         // A copy that cannot be looked at is only not known.
         if let Some(copy) = copy.and_then(|copy| Stat::at(&copy, b"").ok()) {
-            w.pairs.push((known::pair(stat, &copy), copy));
+            w.pairs.push((known::pair(stat, &copy), copy.ctime));
         }
         Ok(())
     }

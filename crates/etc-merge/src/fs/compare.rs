@@ -169,7 +169,8 @@ impl Walker<'_> {
                 _ => false,
             };
             let (a_stat, b_stat) = (&at_a.stat, &at_b.stat);
-            let old = |stat| known::old_enough(stat, self.now, known::MARGIN_OF_OTHERS);
+            let old =
+                |stat: &Stat| known::old_enough(stat.ctime, self.now, known::MARGIN_OF_OTHERS);
             if same
                 && a.metadata.xattrs == b.metadata.xattrs
                 && !a_stat.same_inode(b_stat)

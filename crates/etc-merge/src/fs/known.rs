@@ -37,6 +37,7 @@ impl Known {
     pub(super) fn from_pairs(mut pairs: Vec<u128>) -> Self {
         pairs.sort_unstable();
         pairs.dedup();
+        pairs.shrink_to_fit();
         Self { pairs }
     }
 
@@ -108,12 +109,12 @@ pub(super) const MARGIN_OF_OURS: i64 = 100;
 
 /// Whether a change after `now` would show in the change time. The kernel's clock for it goes in
 /// ticks of up to 10 ms, and that of a network file system is another machine's.
-pub(super) fn old_enough(stat: &Stat, now: Timestamp, margin_ms: i64) -> bool {
+pub(super) fn old_enough(changed: Timestamp, now: Timestamp, margin_ms: i64) -> bool {
     let ms = |time: Timestamp| {
         let part = i64::from(time.nanoseconds / 1_000_000);
         time.seconds.saturating_mul(1000).saturating_add(part)
     };
-    ms(stat.ctime).saturating_add(margin_ms) < ms(now)
+    ms(changed).saturating_add(margin_ms) < ms(now)
 }
 
 pub(super) fn now() -> Timestamp {

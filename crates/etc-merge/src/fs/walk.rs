@@ -414,7 +414,7 @@ impl Walker<'_> {
                 origin.of_mut(&mut sums).join(origin.of(&worker.sums));
             }
             mounts.extend(worker.mounts);
-            pairs.extend(worker.pairs);
+            pairs.push(worker.pairs);
             for kept in worker.kept {
                 match kept {
                     Kept::Directory(directory) => drop(trees.directory(&directory)),
@@ -435,7 +435,7 @@ impl Walker<'_> {
                 let top = top.map(|top| top.stat.identity());
                 sum.finish(top.as_ref().map_or(&[], |top| top.as_slice()))
             }),
-            known: Known::from_pairs(pairs),
+            known: Known::from_pairs(pairs.concat()),
         }
     }
 }
