@@ -5,7 +5,7 @@
 mod report;
 mod runs;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use cap_std::ambient_authority;
@@ -130,10 +130,6 @@ impl Subject {
 
     fn reference(&self) -> String {
         format!("oci:{}:{}", self.layout.display(), self.tag)
-    }
-
-    fn blob(&self, folder: &Path, layer: &str) -> PathBuf {
-        folder.join(layer)
     }
 
     fn what(&self) -> String {

@@ -16,6 +16,12 @@ pub(super) struct Cost {
     pub(super) peak: f64,
 }
 
+/// One way to look at a cost.
+type Clock = fn(&Cost) -> f64;
+
+/// The second stays what it is when others use the machine, too.
+const CLOCKS: [(&str, Clock); 2] = [("wall", |cost| cost.wall), ("CPU", |cost| cost.cpu)];
+
 /// How many times as fast as umoci.
 const FASTER: f64 = 6.0;
 /// Wall time to the floor.
@@ -59,14 +65,14 @@ impl Report {
         found.map_or(&[], |(_, costs)| costs)
     }
 
-    fn spread(&self, tool: Tool, of: fn(&Cost) -> f64) -> Spread {
+    fn spread(&self, tool: Tool, of: Clock) -> Spread {
         Spread::of(self.costs(tool).iter().map(of))
     }
 
-    /// The wall times of `a` to those of `b`, pair by pair.
-    fn ratios(&self, a: Tool, b: Tool) -> Spread {
+    /// What `a` takes to what `b` takes, pair by pair.
+    fn ratios(&self, a: Tool, b: Tool, clock: Clock) -> Spread {
         let pairs = self.costs(a).iter().zip(self.costs(b));
-        Spread::of(pairs.map(|(a, b)| a.wall / b.wall))
+        Spread::of(pairs.map(|(a, b)| clock(a) / clock(b)))
     }
 
     fn calls_per_path(&self, tool: Tool) -> Option<f64> {
@@ -79,16 +85,20 @@ impl Report {
         let verdict = |met: bool| if met { "met" } else { "not met" };
         let image = &self.image;
         let mut lines = Vec::new();
-        let umoci = self.ratios(Tool::Umoci, Tool::Pleach);
-        if !self.costs(Tool::Umoci).is_empty() {
-            let met = verdict(umoci.median >= FASTER);
-            lines.push(format!("{image}: ≥ {FASTER} × umoci: {umoci:.2}: {met}"));
+        for (name, clock) in CLOCKS {
+            let umoci = self.ratios(Tool::Umoci, Tool::Pleach, clock);
+            if !self.costs(Tool::Umoci).is_empty() {
+                let met = verdict(umoci.median >= FASTER);
+                lines.push(format!(
+                    "{image}: ≥ {FASTER} × umoci, {name}: {umoci:.2}: {met}"
+                ));
+            }
+            let floor = self.ratios(Tool::Pleach, Tool::Floor, clock);
+            let met = verdict(floor.median <= TO_FLOOR);
+            lines.push(format!(
+                "{image}: ≤ {TO_FLOOR} × the floor, {name}: {floor:.2}: {met}"
+            ));
         }
-        let floor = self.ratios(Tool::Pleach, Tool::Floor);
-        let met = verdict(floor.median <= TO_FLOOR);
-        lines.push(format!(
-            "{image}: ≤ {TO_FLOOR} × the floor: {floor:.2}: {met}"
-        ));
         if let Some(calls) = self.calls_per_path(Tool::Pleach) {
             let met = verdict(calls <= CALLS);
             lines.push(format!(
@@ -116,24 +126,31 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{:22}{:24}{:24}{:>8}  {:28}{:>12}",
-            "", "wall, s", "CPU, s", "peak MB", "it / pleach, wall", "calls a path"
+            "{:22}{:24}{:24}{:>8}  {:24}{:24}{:>12}",
+            "",
+            "wall, s",
+            "CPU, s",
+            "peak MB",
+            "it / pleach, wall",
+            "the same, CPU",
+            "calls a path"
         )?;
         for (tool, _) in &self.runs {
-            let [wall, cpu] = [|c: &Cost| c.wall, |c: &Cost| c.cpu]
-                .map(|of| format!("{:.2}", self.spread(*tool, of)));
+            let [wall, cpu] = CLOCKS.map(|(_, clock)| format!("{:.2}", self.spread(*tool, clock)));
             let peak = self.spread(*tool, |cost| cost.peak).max;
-            let ratio = format!("{:.2}", self.ratios(*tool, Tool::Pleach));
+            let [by_wall, by_cpu] =
+                CLOCKS.map(|(_, clock)| format!("{:.2}", self.ratios(*tool, Tool::Pleach, clock)));
             let calls = self.calls_per_path(*tool);
             let calls = calls.map(|calls| format!("{calls:.2}")).unwrap_or_default();
-            let (cpu, peak) = match tool {
-                Tool::Floor => Default::default(),
-                _ => (cpu, format!("{peak:.1}")),
+            // The floor's is that of finding out what to write.
+            let peak = match tool {
+                Tool::Floor => String::new(),
+                _ => format!("{peak:.1}"),
             };
             let name = tool.name();
             writeln!(
                 f,
-                "{name:22}{wall:24}{cpu:24}{peak:>8}  {ratio:28}{calls:>12}"
+                "{name:22}{wall:24}{cpu:24}{peak:>8}  {by_wall:24}{by_cpu:24}{calls:>12}"
             )?;
         }
         Ok(())
@@ -146,7 +163,7 @@ mod tests {
 
     #[test]
     fn targets_are_met_or_not() {
-        let check = |us: f64, peak: f64, calls: u64, expected: [&str; 5]| {
+        let check = |us: f64, peak: f64, calls: u64, expected: [&str; 7]| {
             let tools = [Tool::Pleach, Tool::LowMemory, Tool::Umoci, Tool::Floor];
             let mut report = Report::new("i".to_owned(), 100, "nowhere", &tools);
             for wobble in [0.9, 1.0, 1.1] {
@@ -168,8 +185,10 @@ mod tests {
             16.0,
             500,
             [
-                "i: ≥ 6 × umoci: 6.00 (6.00 … 6.00): met",
-                "i: ≤ 1.25 × the floor: 1.00 (1.00 … 1.00): met",
+                "i: ≥ 6 × umoci, wall: 6.00 (6.00 … 6.00): met",
+                "i: ≤ 1.25 × the floor, wall: 1.00 (1.00 … 1.00): met",
+                "i: ≥ 6 × umoci, CPU: 6.00 (6.00 … 6.00): met",
+                "i: ≤ 1.25 × the floor, CPU: 1.00 (1.00 … 1.00): met",
                 "i: ≤ 5 system calls a path: 5.00: met",
                 "i: pleach ≤ 80 MB: 16.0: met",
                 "i: pleach --low-memory ≤ 16 MB: 16.0: met",
@@ -180,8 +199,10 @@ mod tests {
             81.0,
             501,
             [
-                "i: ≥ 6 × umoci: 3.00 (3.00 … 3.00): not met",
-                "i: ≤ 1.25 × the floor: 2.00 (2.00 … 2.00): not met",
+                "i: ≥ 6 × umoci, wall: 3.00 (3.00 … 3.00): not met",
+                "i: ≤ 1.25 × the floor, wall: 2.00 (2.00 … 2.00): not met",
+                "i: ≥ 6 × umoci, CPU: 3.00 (3.00 … 3.00): not met",
+                "i: ≤ 1.25 × the floor, CPU: 2.00 (2.00 … 2.00): not met",
                 "i: ≤ 5 system calls a path: 5.01: not met",
                 "i: pleach ≤ 80 MB: 81.0: not met",
                 "i: pleach --low-memory ≤ 16 MB: 81.0: not met",

@@ -76,8 +76,7 @@ impl<'a> Machine<'a> {
         if tool == Tool::Floor {
             let own: serde_json::Value = serde_json::from_str(&out)?;
             let seconds = |key: &str| own[key].as_f64().with_context(|| format!("no {key}"));
-            wall = seconds("decode_s")? + seconds("write_s")?;
-            cpu = f64::NAN; // with what it found out before
+            (wall, cpu) = (seconds("wall_s")?, seconds("cpu_s")?);
         }
         let peak = peak * 1024.0 / 1e6;
         Ok(Cost { wall, cpu, peak })
@@ -115,10 +114,7 @@ impl<'a> Machine<'a> {
             Tool::SkopeoTar => {
                 let copied = volume.join("copied");
                 sh.create_dir(&out)?;
-                let blobs = subject
-                    .layers
-                    .iter()
-                    .map(|layer| subject.blob(&copied, layer));
+                let blobs = subject.layers.iter().map(|layer| copied.join(layer));
                 let script = r#"set -e; from=$1; to=$2; out=$3; shift 3
                     skopeo --insecure-policy copy --quiet "$from" "dir:$to"
                     for layer; do tar --extract --numeric-owner --file="$layer" --directory="$out"; done"#;
