@@ -3,6 +3,7 @@
 mod etc;
 mod figures;
 mod layers;
+mod volume;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -22,11 +23,14 @@ pub(crate) struct Bench {
     /// How many files, only of etc [default: 2000,10000,50000,250000]
     #[arg(long, value_delimiter = ',')]
     sizes: Vec<usize>,
+    /// An image in a layout, oci:DIR:TAG, only of layers [default: the base image]
+    #[arg(long)]
+    image: Vec<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum What {
-    /// An image's layers into a directory; the peer is umoci.
+    /// An image's layers into a directory; the peers are umoci, and skopeo with tar.
     Layers,
     /// The three-way merge of /etc; the peer is ostree.
     Etc,
@@ -40,9 +44,10 @@ impl Bench {
         match (self.what, &self.sizes[..]) {
             (What::Layers, []) => {
                 setup::setup(workspace)?;
-                layers::run(workspace, self.pairs)
+                layers::run(workspace, self.pairs, &self.image)
             }
             (What::Layers, _) => bail!("--sizes is for etc; layers has those of the image"),
+            (What::Etc, _) if !self.image.is_empty() => bail!("--image is for layers"),
             (What::Etc, sizes) if sizes.contains(&0) => bail!("--sizes must be at least 1 each"),
             (What::Etc, sizes) => {
                 setup::setup(workspace)?;

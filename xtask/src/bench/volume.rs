@@ -15,10 +15,15 @@ pub(super) struct Volume<'a> {
 }
 
 impl<'a> Volume<'a> {
-    /// One with room for `files` files, each of them six times.
-    pub(super) fn new(workspace: &'a Workspace, files: usize) -> Result<Self> {
+    /// One of that name, with so many bytes, and an inode for each `bytes_per_inode`.
+    pub(super) fn new(
+        workspace: &'a Workspace,
+        name: &str,
+        bytes: usize,
+        bytes_per_inode: usize,
+    ) -> Result<Self> {
         let sh = &workspace.sh;
-        let path = workspace.artifacts().join("bench-etc");
+        let path = workspace.artifacts().join(name);
         let mut volume = Self {
             sh,
             path,
@@ -32,7 +37,7 @@ impl<'a> Volume<'a> {
         })?;
         sh.create_dir(&volume.path)?;
         let root = cmd!(sh, "id -u").quiet().read()? == "0";
-        if root && let Err(error) = volume.mount(files) {
+        if root && let Err(error) = volume.mount(bytes, bytes_per_inode) {
             eprintln!("bench: no loop device ({error:#}), so the target directory is measured");
         }
         Ok(volume)
@@ -56,17 +61,19 @@ impl<'a> Volume<'a> {
         Ok(cmd!(self.sh, "sync --file-system {path}").quiet().run()?)
     }
 
-    fn mount(&mut self, files: usize) -> Result<()> {
+    fn mount(&mut self, bytes: usize, bytes_per_inode: usize) -> Result<()> {
         let (sh, path) = (self.sh, &self.path);
         let image = path.with_extension("img");
-        // A file of 2 KiB takes a block of 4; two copies to spare, and room for the journal.
-        let bytes = (files * 8 * 4096 + (1 << 30)).to_string();
+        let (bytes, bytes_per_inode) = (bytes.to_string(), bytes_per_inode.to_string());
         cmd!(sh, "truncate --size {bytes} {image}").quiet().run()?;
         // Nothing is initialised later, in the background of what is measured.
         let options = "lazy_itable_init=0,lazy_journal_init=0";
-        let made = cmd!(sh, "mkfs.ext4 -q -F -i 4096 -E {options} {image}")
-            .quiet()
-            .run();
+        let made = cmd!(
+            sh,
+            "mkfs.ext4 -q -F -i {bytes_per_inode} -E {options} {image}"
+        )
+        .quiet()
+        .run();
         let mounted = made.and_then(|()| {
             // What is on it is cached once, not again as a part of the image.
             let device = cmd!(sh, "losetup --find --show --direct-io=on {image}")
