@@ -14,16 +14,20 @@ use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use pleach_etc_merge::{ApplyOptions, MergePlan, Policies, Sides, apply, plan_dirs, prepare};
+use pleach_etc_merge::{
+    ApplyOptions, Known, MergePlan, Policies, Sides, apply, plan_dirs, prepare,
+};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::time::{ClockId, clock_gettime};
 
 const USAGE: &str = "usage: measure MODE PRISTINE CURRENT NEW [DEPLOYMENT]; MODE is walk, plan, \
-                     plan-one-thread, plan-known, prepare, apply, apply-known or apply-unsynced";
+                     plan-one-thread, pairs, plan-known, prepare, apply, apply-known or \
+                     apply-unsynced";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -48,15 +52,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         threads: usize::from(mode == "plan-one-thread"),
         ..ApplyOptions::default()
     };
-    // What a plan found when the update was staged; that one is not measured.
-    let mut preview = None;
+    // What a plan found when the update was staged; that one is not measured, and another process.
     if mode.ends_with("-known") {
-        let planned = plan_dirs(sides, &policies, &options)?;
-        options.known = planned.known;
-        preview = Some(planned.plan);
+        let mut staged = Command::new(std::env::current_exe()?);
+        staged.arg("pairs").args(&arguments[1..]);
+        let mut staged = staged.stdout(Stdio::piped()).spawn()?;
+        let out = staged.stdout.as_mut().ok_or("no pipe")?;
+        options.known = Known::read(out)?.ok_or("the first plan gave no pairs")?;
+        staged.wait()?;
     }
     match (mode.as_str(), deployment) {
         ("walk", _) => measure(|| Ok(Some(walk(sides)?))),
+        ("pairs", _) => {
+            let planned = plan_dirs(sides, &policies, &options)?;
+            Ok(planned.known.write(&mut io::stdout())?)
+        }
         ("plan" | "plan-one-thread" | "plan-known", _) => {
             measure(|| Ok(Some(seen(&plan_dirs(sides, &policies, &options)?.plan))))
         }
@@ -65,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(None)
         }),
         ("apply" | "apply-known" | "apply-unsynced", Some(deployment)) => measure(|| {
-            let applied = apply(sides, &policies, preview.as_ref(), &deployment, &options)?;
+            let applied = apply(sides, &policies, None, &deployment, &options)?;
             if applied.unchanged {
                 return Err("there was nothing to do".into());
             }

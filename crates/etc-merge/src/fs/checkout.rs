@@ -8,7 +8,7 @@ use pleach_fs_tree::{Name, NodeType, Timestamp, TreePath, read_xattrs};
 use rustix::fs::Mode;
 
 use super::copy::{Copier, CopyError, Place, read_special};
-use super::known::{self, Known};
+use super::known::{self, Known, Young};
 use super::origin::{Origin, SIDES};
 use super::pool;
 use super::stat::{Listing, Stat, name as to_name, open_directory};
@@ -58,7 +58,7 @@ pub(super) fn copy_tree(
     };
     let worker = || Worker {
         copier: Copier::new(&options.materialize),
-        pairs: Vec::new(),
+        pairs: Young::default(),
         sum: Sum::default(),
     };
     let threads = pool::threads(options.threads);
@@ -69,14 +69,11 @@ pub(super) fn copy_tree(
     let now = known::now();
     for worker in done {
         sum.join(&worker.sum);
-        let old = worker.pairs.into_iter();
-        let old =
-            old.filter(|(_, changed)| known::old_enough(*changed, now, known::MARGIN_OF_OURS));
-        pairs.extend(old.map(|(pair, _)| pair));
+        pairs.push(worker.pairs.at(now));
     }
     Ok(Copied {
         digest: sum.finish(&top.identity()),
-        known: Known::from_pairs(pairs),
+        known: Known::from_threads(pairs),
     })
 }
 
@@ -92,8 +89,7 @@ struct Job {
 
 struct Worker<'a> {
     copier: Copier<'a>,
-    /// Each with the change time of the copy.
-    pairs: Vec<(u128, Timestamp)>,
+    pairs: Young,
     sum: Sum,
 }
 
@@ -198,7 +194,7 @@ impl CopyTree<'_> {
         }
         // A copy that cannot be looked at is only not known.
         if let Some(copy) = copy.and_then(|copy| Stat::at(&copy, b"").ok()) {
-            w.pairs.push((known::pair(stat, &copy), copy.ctime));
+            w.pairs.add(known::pair(stat, &copy), copy.ctime);
         }
         Ok(())
     }

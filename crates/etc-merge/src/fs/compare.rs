@@ -29,17 +29,17 @@ impl Walker<'_> {
         if !pristine.same_owner_and_mode(current) || !pristine.same_owner_and_mode(new) {
             return false;
         }
-        let before = w.pairs.len();
+        let before = w.used.len();
         let mut same = |a: &Stat, b: &Stat| {
             a.same_inode(b) || {
-                let pair = self.known.pair(a, b);
-                w.pairs.extend(pair);
-                pair.is_some()
+                let known = self.known.find(a, b);
+                w.used.extend(known.filter(|_| self.learns));
+                known.is_some()
             }
         };
         let all = same(pristine, current) && (same(pristine, new) || same(current, new));
         if !all {
-            w.pairs.truncate(before);
+            w.used.truncate(before);
         }
         all
     }
@@ -71,7 +71,7 @@ impl Walker<'_> {
             });
             let located = |class| Located {
                 origin: found_here.origin,
-                stat,
+                stat: Box::new(stat),
                 class,
             };
             if let Some(twin) = twin {
@@ -138,7 +138,7 @@ impl Walker<'_> {
             let same = a.stat.same_inode(&b.stat)
                 || a.stat.size == b.stat.size
                     && match (first.of(files), second.of(files)) {
-                        _ if self.known.pair(&a.stat, &b.stat).is_some() => true,
+                        _ if self.known.find(&a.stat, &b.stat).is_some() => true,
                         (Some(x), Some(y)) => same_bytes(x, y, a.stat.size, &mut w.buffers)
                             .map_err(failed(second, "read", path))?,
                         _ => false,
@@ -157,6 +157,9 @@ impl Walker<'_> {
     }
 
     pub(super) fn learn(&self, w: &mut Worker, inodes: &Inodes, found: &Sides<Option<Found>>) {
+        if !self.learns {
+            return;
+        }
         let all = Origin::ALL
             .map(|origin| Some((origin.of(inodes).as_ref()?, origin.of(found).as_ref()?)));
         for (i, j) in [(0, 1), (0, 2), (1, 2)] {

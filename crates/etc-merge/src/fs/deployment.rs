@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, File};
 use pleach_fs_tree::{Name, NodeType, TreePath};
 use rustix::fs::{FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -211,9 +211,12 @@ impl<'a> Deployment<'a> {
     }
 
     pub(super) fn journal(&self) -> Result<Option<Journal>, Error> {
-        let bytes = self.read(Beside::Journal)?;
-        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-        Ok(text.as_deref().and_then(Journal::from_text))
+        self.read(Beside::Journal, |file| {
+            let mut bytes = Vec::new();
+            io::Read::read_to_end(file, &mut bytes)?;
+            let text = String::from_utf8(bytes).ok();
+            Ok(text.as_deref().and_then(Journal::from_text))
+        })
     }
 
     /// Replaces the journal, on disk before this returns.
@@ -230,7 +233,10 @@ impl<'a> Deployment<'a> {
     /// Writes what [`turn_journal`](Self::turn_journal) makes the journal. With a [`sync`](Self::sync)
     /// between the two, all that the journal speaks of is on disk before it says so.
     pub(super) fn write_journal(&self, journal: &Journal) -> Result<(), Error> {
-        self.write(Beside::JournalNew, journal.to_text().as_bytes())
+        let text = journal.to_text();
+        self.write(Beside::JournalNew, |file| {
+            io::Write::write_all(file, text.as_bytes())
+        })
     }
 
     /// A name is changed after the other: a file system that keeps their order never has the target
@@ -241,18 +247,20 @@ impl<'a> Deployment<'a> {
 
     /// What is known from the merge that made the target.
     pub(super) fn known(&self) -> Result<Known, Error> {
-        let bytes = self.read(Beside::Known)?;
-        Ok(bytes
-            .and_then(|bytes| Known::from_bytes(&bytes))
-            .unwrap_or_default())
+        let read = self.read(Beside::Known, |file| Known::read(file))?;
+        Ok(read.unwrap_or_default())
     }
 
     pub(super) fn keep_known(&self, known: &Known) -> Result<(), Error> {
-        self.write(Beside::KnownNew, &known.to_bytes())
+        self.write(Beside::KnownNew, |file| known.write(file))
     }
 
     /// Writes a new file, whatever had its name before.
-    fn write(&self, beside: Beside, bytes: &[u8]) -> Result<(), Error> {
+    fn write(
+        &self,
+        beside: Beside,
+        content: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<(), Error> {
         let name = self.name(beside);
         self.remove(beside)?;
         let write = || -> io::Result<()> {
@@ -260,16 +268,19 @@ impl<'a> Deployment<'a> {
                 OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mode = Mode::RUSR | Mode::WUSR;
             let fd = rustix::fs::openat(&self.fd, name.as_bytes(), flags, mode)?;
-            let mut file = cap_std::fs::File::from_std(fd.into());
-            io::Write::write_all(&mut file, bytes)
+            content(&mut File::from_std(fd.into()))
         };
         write().map_err(failed("write", &name))
     }
 
-    /// What we wrote; `None` for anything that is no file of ours: as good as none.
-    fn read(&self, beside: Beside) -> Result<Option<Vec<u8>>, Error> {
+    /// Reads what we wrote; `None` for anything that is no file of ours: as good as none.
+    fn read<T>(
+        &self,
+        beside: Beside,
+        content: impl FnOnce(&mut File) -> io::Result<Option<T>>,
+    ) -> Result<Option<T>, Error> {
         let name = self.name(beside);
-        let read = || -> io::Result<Option<Vec<u8>>> {
+        let read = || -> io::Result<Option<T>> {
             let Some(stat) = Stat::find(&self.fd, name.as_bytes())? else {
                 return Ok(None);
             };
@@ -277,10 +288,7 @@ impl<'a> Deployment<'a> {
                 return Ok(None);
             }
             let fd = open_file(&self.fd, name.as_bytes(), &stat)?;
-            let mut file = cap_std::fs::File::from_std(fd.into());
-            let mut bytes = Vec::new();
-            io::Read::read_to_end(&mut file, &mut bytes)?;
-            Ok(Some(bytes))
+            content(&mut File::from_std(fd.into()))
         };
         read().map_err(failed("read", &name))
     }

@@ -1,11 +1,17 @@
 //! What is known to be equal already, so that it need not be read again.
 
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+
 use pleach_fs_tree::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::stat::Stat;
 
 const MAGIC: &[u8; 16] = b"pleach-etc-known";
+const DIGEST: usize = 32;
+/// Bytes of pairs that are read or written at a time.
+const BLOCK: usize = 64 * 1024;
 
 /// Pairs of inodes that were found to have the same content (or link target) and the same extended
 /// attributes.
@@ -34,46 +40,106 @@ impl Known {
         self.pairs.is_empty()
     }
 
-    pub(super) fn from_pairs(mut pairs: Vec<u128>) -> Self {
+    /// Puts together the pairs that threads have, each in its own list.
+    pub(super) fn from_threads(lists: impl IntoIterator<Item = Vec<u128>>) -> Self {
+        let mut lists = lists.into_iter().filter(|list| !list.is_empty());
+        let mut pairs = lists.next().unwrap_or_default();
+        lists.for_each(|list| {
+            pairs.reserve_exact(list.len());
+            pairs.extend(list);
+        });
         pairs.sort_unstable();
         pairs.dedup();
         pairs.shrink_to_fit();
         Self { pairs }
     }
 
-    /// The name of a pair, if it is known.
-    pub(super) fn pair(&self, a: &Stat, b: &Stat) -> Option<u128> {
+    /// The number of a pair, if it is known.
+    pub(super) fn find(&self, a: &Stat, b: &Stat) -> Option<u32> {
         if self.pairs.is_empty() {
             return None;
         }
-        let pair = pair(a, b);
-        self.pairs.binary_search(&pair).is_ok().then_some(pair)
+        let found = self.pairs.binary_search(&pair(a, b)).ok()?;
+        u32::try_from(found).ok()
     }
 
-    /// The pairs as bytes, for [`from_bytes`](Self::from_bytes).
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
-        for pair in &self.pairs {
-            out.extend(pair.to_be_bytes());
+    /// The pairs that were [found](Self::find).
+    pub(super) fn chosen(&self, numbers: &[u32]) -> Vec<u128> {
+        let pair = |&number: &u32| self.pairs[number as usize];
+        numbers.iter().map(pair).collect()
+    }
+
+    /// Writes the pairs, for [`read`](Self::read).
+    ///
+    /// # Errors
+    /// When `out` takes no more.
+    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut digest = Sha256::new_with_prefix(MAGIC);
+        out.write_all(MAGIC)?;
+        let mut bytes = Vec::with_capacity(BLOCK);
+        for pairs in self.pairs.chunks(BLOCK / 16) {
+            bytes.clear();
+            bytes.extend(pairs.iter().flat_map(|pair| pair.to_be_bytes()));
+            digest.update(&bytes);
+            out.write_all(&bytes)?;
         }
-        let digest: [u8; 32] = Sha256::digest(&out).into();
-        out.extend(digest);
-        out
+        out.write_all(&digest.finalize())
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) gave; `None` for anything else.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (all, digest) = bytes.split_last_chunk::<32>()?;
-        let expected: [u8; 32] = Sha256::digest(all).into();
-        let pairs = all.strip_prefix(MAGIC)?;
-        let (pairs, []) = pairs.as_chunks::<16>() else {
-            return None;
-        };
-        let pairs = pairs
-            .iter()
-            .map(|pair| u128::from_be_bytes(*pair))
-            .collect();
-        (expected == *digest).then_some(Self { pairs })
+    /// Reads what [`write`](Self::write) wrote; `None` for anything else.
+    ///
+    /// # Errors
+    /// When `input` cannot be read.
+    pub fn read(input: &mut impl Read) -> io::Result<Option<Self>> {
+        let mut magic = Vec::new();
+        input.take(MAGIC.len() as u64).read_to_end(&mut magic)?;
+        let mut digest = Sha256::new_with_prefix(&magic);
+        let (mut pairs, mut bytes) = (Vec::new(), Vec::with_capacity(BLOCK + DIGEST));
+        loop {
+            let wanted = (BLOCK + DIGEST - bytes.len()) as u64;
+            let got = input.take(wanted).read_to_end(&mut bytes)?;
+            // The last bytes that there are may be the digest.
+            let known = bytes.len().saturating_sub(DIGEST);
+            let (whole, rest) = bytes[..known].as_chunks::<16>();
+            digest.update(&bytes[..known - rest.len()]);
+            pairs.extend(whole.iter().map(|pair| u128::from_be_bytes(*pair)));
+            let torn = !rest.is_empty();
+            bytes.drain(..known);
+            if (got as u64) < wanted {
+                let right = !torn && magic == MAGIC && bytes == digest.finalize()[..];
+                return Ok(right.then_some(Self { pairs }));
+            }
+        }
+    }
+}
+
+/// Pairs with the change time of a copy that was just made: each is taken up once that is old enough.
+#[derive(Default)]
+pub(super) struct Young {
+    old: Vec<u128>,
+    /// In the order in which they were made.
+    young: VecDeque<(u128, Timestamp)>,
+}
+
+impl Young {
+    pub(super) fn add(&mut self, pair: u128, changed: Timestamp) {
+        self.grow(changed);
+        self.young.push_back((pair, changed));
+    }
+
+    /// Those that are old enough at that time.
+    pub(super) fn at(mut self, now: Timestamp) -> Vec<u128> {
+        self.grow(now);
+        self.old
+    }
+
+    fn grow(&mut self, now: Timestamp) {
+        while let Some(&(pair, changed)) = self.young.front()
+            && old_enough(changed, now, MARGIN_OF_OURS)
+        {
+            self.old.push(pair);
+            self.young.pop_front();
+        }
     }
 }
 
@@ -105,7 +171,7 @@ pub(super) fn pair(a: &Stat, b: &Stat) -> u128 {
 /// For inodes that anybody may change, also on another machine.
 pub(super) const MARGIN_OF_OTHERS: i64 = 2_000;
 /// For inodes that we made where nobody else writes.
-pub(super) const MARGIN_OF_OURS: i64 = 100;
+const MARGIN_OF_OURS: i64 = 100;
 
 /// Whether a change after `now` would show in the change time. The kernel's clock for it goes in
 /// ticks of up to 10 ms, and that of a network file system is another machine's.

@@ -12,6 +12,7 @@ mod copy;
 mod deployment;
 mod journal;
 mod known;
+mod look;
 mod open;
 mod origin;
 mod patch;
@@ -110,7 +111,7 @@ pub fn plan_dirs(
     policies: &Policies,
     options: &ApplyOptions,
 ) -> Result<Planned, Error> {
-    let (walked, plan) = steadily(options, || plan_once(sides, policies, options))?;
+    let (walked, plan) = steadily(options, || plan_once(sides, policies, options, true))?;
     Ok(Planned {
         plan,
         mounts: walked.mounts,
@@ -184,7 +185,7 @@ pub fn apply(
 ) -> Result<Applied, Error> {
     let deployment = Deployment::lock(deployment, options)?;
     steadily(options, || {
-        let (walked, plan) = plan_once(sides, policies, options)?;
+        let (walked, plan) = plan_once(sides, policies, options, false)?;
         plan.accepted()?;
         let unchanged = is_merged(&deployment, &plan, options)?;
         if !unchanged {
@@ -221,8 +222,9 @@ fn plan_once(
     sides: Sides<&Dir>,
     policies: &Policies,
     options: &ApplyOptions,
+    learns: bool,
 ) -> Result<(Walked, MergePlan), Error> {
-    let walked = walk(sides, policies, options)?;
+    let walked = walk(sides, policies, options, learns)?;
     let contents = OnDisk::new(sides, policies.content.max_bytes as u64);
     let plan = plan_read(walked.trees.as_ref(), policies, &contents, walked.digests)?;
     let plan = plan.with_paths(walked.paths);

@@ -39,7 +39,8 @@ impl Origin {
 pub(super) struct Located {
     /// Its own side, except below a mount point of the current tree: there it is the pristine one.
     pub(super) origin: Origin,
-    pub(super) stat: Stat,
+    /// Boxed: directories and links have none.
+    pub(super) stat: Box<Stat>,
     /// Contents of one path with the same number are the same.
     pub(super) class: u8,
 }

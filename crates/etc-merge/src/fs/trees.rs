@@ -1,7 +1,4 @@
-//! The three trees, put together from what was kept of a walk.
-
-use std::collections::HashMap;
-use std::sync::Arc;
+//! The three trees, put together from what a walk keeps.
 
 use pleach_fs_tree::{InodeId, Tree};
 
@@ -14,14 +11,12 @@ use crate::Sides;
 #[derive(Default)]
 pub(super) struct Trees {
     trees: Sides<Option<Tree<Located>>>,
-    /// By address, so each is held.
-    placed: HashMap<*const Directory, (Arc<Directory>, Sides<Option<InodeId>>)>,
 }
 
 impl Trees {
-    pub(super) fn directory(&mut self, directory: &Arc<Directory>) -> Sides<Option<InodeId>> {
-        let key = Arc::as_ptr(directory);
-        if let Some((_, ids)) = self.placed.get(&key) {
+    /// Where a directory is; it and those above it are put there if they are not yet.
+    pub(super) fn directory(&mut self, directory: &Directory) -> Sides<Option<InodeId>> {
+        if let Some(ids) = directory.placed.get() {
             return *ids;
         }
         let ids = match &directory.above {
@@ -40,8 +35,7 @@ impl Trees {
                 ids
             }
         };
-        self.placed.insert(key, (directory.clone(), ids));
-        ids
+        *directory.placed.get_or_init(|| ids)
     }
 
     pub(super) fn insert(

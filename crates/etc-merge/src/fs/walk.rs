@@ -6,21 +6,21 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cap_std::fs::Dir;
-use pleach_fs_tree::{Inode, NodeType, Timestamp, Tree, TreePath, read_xattrs};
+use pleach_fs_tree::{Inode, InodeId, NodeType, Timestamp, Tree, TreePath, read_xattrs};
 
 use super::compare::all_same;
 use super::known::{self, Known};
-use super::origin::{Located, Origin, SIDES};
+use super::origin::{Located, Origin};
 use super::pool;
-use super::stat::{Changed, Listing, Said, Stat, name, open_and_look, open_directory};
+use super::stat::{Changed, Listing, Stat, name, open_directory};
 use super::told::{Sum, Told};
 use super::trees::Trees;
 use super::{ApplyOptions, failed};
-use crate::{Database, Error, Policies, Sides};
+use crate::{Error, Policies, Sides};
 
 /// What a walk has found.
 pub(super) struct Walked {
@@ -35,11 +35,12 @@ pub(super) struct Walked {
     pub(super) known: Known,
 }
 
-/// Walks the three directories.
+/// Walks the three directories. Where the walk `learns`, it keeps the pairs that it found to be equal.
 pub(super) fn walk(
     sides: Sides<&Dir>,
     policies: &Policies,
     options: &ApplyOptions,
+    learns: bool,
 ) -> Result<Walked, Error> {
     let root = TreePath::root();
     let mut tops = Sides::default();
@@ -63,6 +64,8 @@ pub(super) fn walk(
         now: known::now(),
         paths: AtomicUsize::new(1),
         max_depth: options.materialize.max_depth,
+        trees: Mutex::default(),
+        learns,
     };
     let first = Job {
         above: None,
@@ -81,9 +84,9 @@ pub(super) fn walk(
 #[derive(Clone)]
 pub(super) struct Handle {
     pub(super) fd: Arc<OwnedFd>,
-    origin: Origin,
+    pub(super) origin: Origin,
     /// As it was when it was opened.
-    stat: Stat,
+    pub(super) stat: Stat,
 }
 
 #[derive(Clone, Copy)]
@@ -92,16 +95,18 @@ pub(super) struct Found {
     /// The directory that it is opened in.
     pub(super) origin: Origin,
     /// A mount point: its entries are not looked at.
-    hidden: bool,
+    pub(super) hidden: bool,
 }
 
 pub(super) type Inodes = Sides<Option<Inode<Located>>>;
 
-/// A directory on at least one side.
+/// A directory on at least one side. It lives as long as something in it waits to be looked at.
 pub(super) struct Directory {
     pub(super) above: Option<Arc<Directory>>,
     pub(super) name: Box<[u8]>,
     pub(super) inodes: Inodes,
+    /// Where it is in the trees, once something in it is kept.
+    pub(super) placed: OnceLock<Sides<Option<InodeId>>>,
 }
 
 struct Job {
@@ -112,27 +117,26 @@ struct Job {
     depth: usize,
 }
 
-enum Kept {
-    Directory(Arc<Directory>),
-    Other(Box<(Arc<Directory>, Box<[u8]>, Inodes)>),
-}
-
 #[derive(Default)]
 pub(super) struct Worker {
-    kept: Vec<Kept>,
-    mounts: Vec<TreePath>,
+    pub(super) mounts: Vec<TreePath>,
+    /// Pairs that were not known before, and the numbers of those that were.
     pub(super) pairs: Vec<u128>,
+    pub(super) used: Vec<u32>,
     sums: Sides<Sum>,
     pub(super) buffers: [Vec<u8>; 2],
 }
 
 pub(super) struct Walker<'a> {
-    tops: Sides<Option<Found>>,
+    pub(super) tops: Sides<Option<Found>>,
     pub(super) known: &'a Known,
-    policies: &'a Policies,
+    pub(super) policies: &'a Policies,
     pub(super) now: Timestamp,
     paths: AtomicUsize,
     max_depth: usize,
+    /// What differs, from all threads: few of the paths, so they seldom wait for one another.
+    trees: Mutex<Trees>,
+    pub(super) learns: bool,
 }
 
 impl Walker<'_> {
@@ -185,9 +189,10 @@ impl Walker<'_> {
             above: job.above,
             name: job.name,
             inodes,
+            placed: OnceLock::new(),
         });
         if !same {
-            w.kept.push(Kept::Directory(directory.clone()));
+            self.trees().directory(&directory);
         }
         self.entries(w, &path, &directory, handles, job.depth, added)
     }
@@ -264,8 +269,9 @@ impl Walker<'_> {
             let here = || path.join(&name(next));
             let inodes = self.inodes(w, &handles, next, found, open, &here())?;
             if needed || !all_same(&inodes) {
-                let kept = Kept::Other(Box::new((directory.clone(), next.into(), inodes)));
-                w.kept.push(kept);
+                let mut trees = self.trees();
+                let above = trees.directory(directory);
+                trees.insert(above, next, inodes);
             }
         }
         for origin in Origin::ALL {
@@ -291,151 +297,35 @@ impl Walker<'_> {
         Ok(())
     }
 
-    /// What the sides have under a name. On a mount point of the current tree, and below, it is what
-    /// the pristine one has: what is mounted hides the machine's own files, which cannot be seen. A
-    /// mounted directory that is in no image is kept, empty: it is there to be mounted on.
-    fn look(
-        &self,
-        w: &mut Worker,
-        handles: &Sides<Option<Handle>>,
-        listed: [Option<Said>; 3],
-        entry: &[u8],
-        above: &TreePath,
-        open: &mut Sides<Option<OwnedFd>>,
-    ) -> Result<Sides<Option<Found>>, Error> {
-        let mut out = Sides::<Option<Found>>::default();
-        // Where nothing is known a file will be read anyway: looking at what is open spares a call. Of
-        // the new tree most files are the pristine one's inodes, and are not opened at all.
-        let regular = |said: Option<Said>| said.is_some_and(|said| said.regular);
-        let unknown = self.known.is_empty() && listed.into_iter().all(regular);
-        for origin in Origin::ALL {
-            let (Some(_), Some(handle)) = (listed[origin as usize], origin.of(handles)) else {
-                continue;
-            };
-            if handle.origin != origin {
-                *origin.of_mut(&mut out) = out.pristine;
-                continue;
-            }
-            if origin == Origin::New
-                && let Some(pristine) = self.twin(handles, listed, &out)
-            {
-                out.new = Some(pristine);
-                continue;
-            }
-            let path = || above.join(&name(entry));
-            let opened = match unknown && origin != Origin::New {
-                true => open_and_look(&handle.fd, entry),
-                false => None,
-            };
-            let stat = match opened {
-                Some((fd, stat)) => {
-                    *origin.of_mut(open) = Some(fd);
-                    stat
-                }
-                None => {
-                    let stat = Stat::find(&handle.fd, entry);
-                    let Some(stat) = stat.map_err(|e| failed(origin, "stat", &path())(e))? else {
-                        continue;
-                    };
-                    stat
-                }
-            };
-            let found = Found {
-                stat,
-                origin,
-                hidden: false,
-            };
-            let top = origin.of(&self.tops).map(|top| top.stat);
-            let found = match top.is_none_or(|top| top.same_mount(&stat)) {
-                true => Some(found),
-                false if origin != Origin::Current => {
-                    let (side, path) = (SIDES[origin as usize], path());
-                    return Err(Error::Mounted { side, path });
-                }
-                false => {
-                    *origin.of_mut(open) = None;
-                    w.mounts.push(path());
-                    let empty = stat.is_directory().then_some(Found {
-                        hidden: true,
-                        ..found
-                    });
-                    out.pristine.or(empty)
-                }
-            };
-            *origin.of_mut(&mut out) = found;
-        }
-        Ok(out)
+    fn trees(&self) -> MutexGuard<'_, Trees> {
+        self.trees.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Two images of one repository share their files. That the new one has the pristine one's inode
-    /// the directories say already, so it need not be looked at. (Not so for a mount point; but what
-    /// is below it is the image's.)
-    fn twin(
-        &self,
-        handles: &Sides<Option<Handle>>,
-        listed: [Option<Said>; 3],
-        found: &Sides<Option<Found>>,
-    ) -> Option<Found> {
-        let [Some(said), _, Some(twin)] = listed else {
-            return None;
-        };
-        let pristine = found.pristine.filter(|found| !found.stat.is_directory())?;
-        let (above, new) = (handles.pristine.as_ref()?, handles.new.as_ref()?);
-        let one = said.inode == twin.inode
-            && pristine.stat.inode == twin.inode
-            && above.stat.device == new.stat.device
-            && pristine.stat.device == new.stat.device;
-        one.then_some(Found {
-            origin: Origin::New,
-            ..pristine
-        })
-    }
-
-    /// The kernel must see it also where it is the same on all sides: a stamp is never in a result,
-    /// and account files are merged with one another.
-    fn is_needed(&self, above: &TreePath, entry: &[u8]) -> bool {
-        let path = || above.join(&name(entry));
-        let mut stamps = self.policies.stamps.iter();
-        let mut accounts = Database::ALL.into_iter();
-        stamps.any(|stamp| stamp.as_bytes().ends_with(entry) && *stamp == path())
-            || accounts.any(|database| database.file_name().as_bytes() == entry)
-                && self
-                    .policies
-                    .covering(&path())
-                    .is_some_and(|rule| self.policies.rules[rule].action == crate::Action::Accounts)
-    }
-
-    fn together(&self, workers: Vec<Worker>) -> Walked {
+    fn together(self, workers: Vec<Worker>) -> Walked {
         let mut sums = Sides::<Sum>::default();
-        let (mut mounts, mut pairs) = (Vec::new(), Vec::new());
-        let mut trees = Trees::default();
+        let (mut mounts, mut pairs, mut used) = (Vec::new(), Vec::new(), Vec::new());
         for worker in workers {
             for origin in Origin::ALL {
                 origin.of_mut(&mut sums).join(origin.of(&worker.sums));
             }
             mounts.extend(worker.mounts);
             pairs.push(worker.pairs);
-            for kept in worker.kept {
-                match kept {
-                    Kept::Directory(directory) => drop(trees.directory(&directory)),
-                    Kept::Other(kept) => {
-                        let (above, name, inodes) = *kept;
-                        let above = trees.directory(&above);
-                        trees.insert(above, &name, inodes);
-                    }
-                }
-            }
+            used.push(worker.used);
         }
         mounts.sort();
+        let trees = self.trees.into_inner();
         Walked {
-            trees: trees.finish(),
+            trees: trees.unwrap_or_else(PoisonError::into_inner).finish(),
             mounts,
-            paths: self.paths.load(Ordering::Relaxed),
+            paths: self.paths.into_inner(),
             digests: sums.zip(self.tops).map(|(sum, top)| {
                 let top = top.map(|top| top.stat.identity());
                 sum.finish(top.as_ref().map_or(&[], |top| top.as_slice()))
             }),
-            known: Known::from_pairs(pairs.concat()),
+            known: {
+                let used = used.iter().map(|used| self.known.chosen(used));
+                Known::from_threads(pairs.into_iter().chain(used))
+            },
         }
     }
 }

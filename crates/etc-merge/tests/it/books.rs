@@ -218,7 +218,11 @@ fn two_at_once_are_not_possible() {
 fn what_is_known_is_only_a_cache() {
     let machine = merged();
     let whole = machine.deployment.read("etc.known").expect("it is there");
-    assert!(Known::from_bytes(&whole).is_some());
+    let read = Known::read(&mut &whole[..]).expect("memory is read");
+    let mut again = Vec::new();
+    let pairs = read.expect("it is whole");
+    pairs.write(&mut again).expect("memory takes all");
+    assert!(again == whole);
     let mut flipped = whole.clone();
     flipped[3] ^= 1;
     for bytes in [
