@@ -247,7 +247,7 @@ impl<'a> Deployment<'a> {
 
     /// What is known from the merge that made the target.
     pub(super) fn known(&self) -> Result<Known, Error> {
-        let read = self.read(Beside::Known, |file| Known::read(file))?;
+        let read = self.read(Beside::Known, Known::read)?;
         Ok(read.unwrap_or_default())
     }
 
