@@ -1,11 +1,12 @@
 //! `pleach etc`: the three-way merge of /etc, who put what, and the way back to the default.
 
+mod apply;
 mod beneath;
 mod entry;
 mod json;
 mod ledger_file;
-mod merge;
 mod own;
+mod plan;
 mod policy;
 mod record;
 mod show;
@@ -34,9 +35,9 @@ pub(crate) struct Etc {
 #[derive(Subcommand)]
 enum Verb {
     Diff(show::Diff),
-    Plan(merge::Plan),
-    Apply(merge::Apply),
-    Undo(merge::Undo),
+    Plan(plan::Plan),
+    Apply(apply::Apply),
+    Undo(apply::Undo),
     Restore(own::Restore),
     Why(show::Why),
     Pin(own::Pin),

@@ -161,19 +161,16 @@ fn what_is_applied_can_be_undone() {
     assert_eq!(read("deployment/etc/b"), "three");
     assert_eq!(read("deployment/etc.saved/image/a"), "three");
     assert_eq!(apply(&[])["unchanged"], true);
-    etc(
-        folder.path(),
-        &["undo", "--deployment", "deployment", "--dry-run"],
-        0,
-    );
+    let undo = |more: &[&str]| {
+        let all = [&["undo", "--deployment", "deployment"], more].concat();
+        let report = json(folder.path(), &all, 0);
+        (report["dry_run"].clone(), report["discarded"].clone())
+    };
+    assert_eq!(undo(&["--dry-run"]), (true.into(), false.into()));
     assert_eq!(read("deployment/etc/a"), "two");
-    etc(folder.path(), &["undo", "--deployment", "deployment"], 0);
+    assert_eq!(undo(&[]), (false.into(), false.into()));
     assert_eq!(read("deployment/etc/a"), "three");
-    etc(
-        folder.path(),
-        &["undo", "--deployment", "deployment", "--discard"],
-        0,
-    );
+    assert_eq!(undo(&["--discard"]), (false.into(), true.into()));
     assert!(!folder.path().join("deployment/etc.prev").exists());
     for more in [&[][..], &["--discard"], &["--dry-run"]] {
         let undo = [&["undo", "--deployment", "deployment"], more].concat();

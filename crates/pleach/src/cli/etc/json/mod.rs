@@ -46,6 +46,14 @@ pub(crate) enum Report {
         unchanged: bool,
         plan: Plan,
     },
+    /// `pleach etc undo`: the target and what was there before were exchanged.
+    Undo {
+        format_version: u32,
+        /// Nothing was written.
+        dry_run: bool,
+        /// What was there before was removed instead.
+        discarded: bool,
+    },
     /// `pleach etc restore`, `release`, `adopt` and `pin`: what changed, on the machine and in the
     /// ownership ledger.
     Change {
