@@ -8,12 +8,12 @@
 mod archive;
 mod bombs;
 mod cache;
+mod differential;
 mod hostile;
 mod law;
 mod layout;
 mod merge;
 mod mutations;
-mod umoci;
 mod vectors;
 mod write;
 
