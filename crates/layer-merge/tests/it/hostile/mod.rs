@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::archive::{layer, write_layout};
 use crate::{as_root, full, open};
-use scratch::Scratch;
+pub(crate) use scratch::Scratch;
 
 enum Expect {
     /// An error of this class, and nothing is written.
