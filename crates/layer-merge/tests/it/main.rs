@@ -9,11 +9,14 @@ mod archive;
 mod bombs;
 mod cache;
 mod differential;
+mod fuzz;
 mod hostile;
 mod law;
 mod layout;
 mod merge;
 mod mutations;
+#[path = "../../fuzz/properties/mod.rs"]
+mod properties;
 mod vectors;
 mod write;
 
