@@ -16,8 +16,11 @@ use cap_std::fs::Dir;
 use pleach_fs_tree::{FileContent, Kind, Tree, dump};
 use pleach_layer_merge::{ContentStore, Error, Limits, MergeOptions, Merged, StoreOptions};
 
+/// Panics when something does not hold for the bytes.
+pub(crate) type Property = fn(&[u8]);
+
 /// Every target by its name, which is that of its folder in `corpus/`, too.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub(crate) const TARGETS: [(&str, Property); 5] = [
     ("archive", archive::archive),
     ("layers", layers::layers),
     ("index", index::index),

@@ -255,8 +255,8 @@ const ALLOWED: [Allowed; 6] = [
         forgive: |seen| {
             if seen.is_directory() {
                 let ours = seen.ours.map(|inode| &inode.metadata.xattrs);
-                let gone = |name: &Box<[u8]>| ours.is_some_and(|ours| !ours.contains_key(name));
-                seen.changed.xattrs.retain(|name| !gone(name));
+                let there = |name: &[u8]| ours.is_none_or(|ours| ours.contains_key(name));
+                seen.changed.xattrs.retain(|name| there(name));
             }
         },
     },
