@@ -12,6 +12,15 @@ const FILES: [(&str, &str); 2] = [
     ("etc-schema", "docs/schemas/etc.json"),
 ];
 
+/// Documents that a test of a crate makes, since it can read both its data and the crate.
+const BY_TESTS: [(&str, &str); 2] = [
+    ("pleach-etc-merge", "the_table_of_profiles_is_current"),
+    (
+        "pleach-layer-merge",
+        "the_table_of_hostile_images_is_current",
+    ),
+];
+
 /// Write the generated files.
 #[derive(Args)]
 pub(crate) struct Codegen {
@@ -25,7 +34,10 @@ impl Codegen {
         for (what, file) in FILES {
             self.file(workspace, what, file)?;
         }
-        self.profiles(workspace)
+        for (package, test) in BY_TESTS {
+            self.by_test(workspace, package, test)?;
+        }
+        Ok(())
     }
 
     fn file(&self, workspace: &Workspace, what: &str, file: &str) -> Result<()> {
@@ -43,14 +55,10 @@ impl Codegen {
         Ok(())
     }
 
-    /// docs/etc-merge-profiles.md is made by a test of the crate: that can read both the vectors
-    /// and the crate.
-    fn profiles(&self, workspace: &Workspace) -> Result<()> {
+    fn by_test(&self, workspace: &Workspace, package: &str, test: &str) -> Result<()> {
         let sh = &workspace.sh;
         let write = (!self.check).then_some(("PLEACH_WRITE_DOCS", "1"));
         let _written = write.map(|(name, value)| sh.push_env(name, value));
-        let test = "the_table_of_profiles_is_current";
-        let package = "pleach-etc-merge";
         cmd!(sh, "cargo test --quiet -p {package} --test it {test}").run()?;
         Ok(())
     }

@@ -14,6 +14,7 @@ mod base;
 mod bench;
 mod codegen;
 mod demo;
+mod fuzz;
 mod libtest;
 mod setup;
 mod test;
@@ -44,6 +45,8 @@ enum Task {
     Tidy,
     /// Measure us and a peer side by side and print ratios.
     Bench(bench::Bench),
+    /// Feed the merging of layers with bytes that are made up.
+    Fuzz(fuzz::Fuzz),
     /// Build what the tests work on, or take it from the cache.
     #[command(subcommand)]
     Fixtures(Fixtures),
@@ -65,6 +68,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test(test) => test.run(&workspace),
         Task::Tidy => tidy::tidy(&workspace),
         Task::Bench(bench) => bench.run(&workspace),
+        Task::Fuzz(fuzz) => fuzz.run(&workspace),
         Task::Fixtures(Fixtures::Base(options)) => {
             let image = base::build(&workspace, &options)?;
             println!("{}", image.reference("v1"));

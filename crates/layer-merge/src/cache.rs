@@ -13,24 +13,25 @@ use pleach_fs_tree::{
 use rustix::fs::Mode;
 
 use crate::digest::hex;
-use crate::entry::Action;
+use crate::entry::{Action, is_possible};
 use crate::layout::{Layer, REGULAR, Temporary};
-use crate::read::{Entry, LayerEntries};
+use crate::read::{Entry, LayerEntries, Used};
 use crate::{Compression, Error, MergeOptions, Note};
 
-const MAGIC: &[u8; 16] = b"pleach index 001";
+const MAGIC: &[u8; 16] = b"pleach index 002";
 /// A larger index is neither written nor read.
 const MAX_BYTES: u64 = 1 << 30;
 
 /// A directory with indexes.
 pub(crate) struct Cache<'a> {
     dir: &'a Dir,
+    options: &'a MergeOptions,
     /// What else than the archive an index depends on.
     read_with: Digest,
 }
 
 impl<'a> Cache<'a> {
-    pub(crate) fn new(dir: &'a Dir, options: &MergeOptions) -> Self {
+    pub(crate) fn new(dir: &'a Dir, options: &'a MergeOptions) -> Self {
         let MergeOptions {
             limits,
             xattrs,
@@ -41,6 +42,7 @@ impl<'a> Cache<'a> {
         let text = format!("{limits:?} {xattrs:?} {file_digests}");
         Self {
             dir,
+            options,
             read_with: Digest::of(text.as_bytes()),
         }
     }
@@ -64,7 +66,10 @@ impl<'a> Cache<'a> {
         let body = whole.strip_prefix(&*self.header(layer))?;
         let mut input = Input(body);
         let read = input.layer(index, layer.digest)?;
-        input.0.is_empty().then_some(read)
+        // Whoever may write here is believed, but gets no further than an image would.
+        let possible = |entry: &Entry<_>| is_possible(&entry.path, &entry.action, self.options);
+        let whole = input.0.is_empty() && read.entries.iter().all(possible);
+        whole.then_some(read)
     }
 
     /// Writes the index of a layer that was verified.
@@ -111,7 +116,14 @@ impl Output {
     }
 
     fn layer(&mut self, layer: &LayerEntries<FileContent>) {
-        self.number(layer.unpacked);
+        let Used {
+            entries,
+            metadata,
+            unpacked,
+        } = layer.used;
+        for number in [entries, metadata, unpacked] {
+            self.number(number);
+        }
         self.number(layer.entries.len() as u64);
         for entry in &layer.entries {
             self.number(entry.number);
@@ -216,7 +228,11 @@ impl<'a> Input<'a> {
         Some(LayerEntries {
             index,
             digest,
-            unpacked: self.number()?,
+            used: Used {
+                entries: self.number()?,
+                metadata: self.number()?,
+                unpacked: self.number()?,
+            },
             entries: self.list(Self::entry)?,
             notes: self.list(|input| {
                 Some(Note {

@@ -1,12 +1,16 @@
 //! What an archive says about one path, checked: names, owners, attributes and links that a tree can
 //! have.
 
-use pleach_fs_tree::{Device, Inode, Kind, Metadata, TreePath, escape};
+use pleach_fs_tree::{Device, FileContent, Inode, Kind, Metadata, TreePath, escape};
 
 use crate::options::XattrAction;
 use crate::tar::member::{Member, Type};
 use crate::whiteout::{Meaning, PREFIX, meaning};
 use crate::{Fault, Limits, MergeOptions};
+
+/// As many as Linux has (kdev_t.h).
+const MAJOR_BITS: u32 = 12;
+const MINOR_BITS: u32 = 20;
 
 /// What an entry does to its path.
 #[derive(Debug, Clone)]
@@ -194,10 +198,9 @@ fn device(member: &Member) -> Result<Device, Fault> {
             .filter(|&n| u64::from(n) <= limit);
         fits.ok_or(Fault::Limit { what, limit })
     };
-    // As many bits as Linux has (kdev_t.h).
     Ok(Device {
-        major: number(member.major, 12, "major number of a device")?,
-        minor: number(member.minor, 20, "minor number of a device")?,
+        major: number(member.major, MAJOR_BITS, "major number of a device")?,
+        minor: number(member.minor, MINOR_BITS, "minor number of a device")?,
     })
 }
 
@@ -222,39 +225,93 @@ fn metadata(
         ..Metadata::default()
     };
     for (name, value) in member.xattrs {
-        if let Some(why) = crate::xattr::fault(member.kind, &name, &value) {
-            let name = escape(&name);
-            return Err(Fault::BadXattr { name, why });
-        }
-        if name.len() > limits.xattr_name {
-            return Err(limit(
-                "bytes of an extended attribute's name",
-                limits.xattr_name,
-            ));
-        }
-        if value.len() > limits.xattr_value {
-            return Err(limit(
-                "bytes of an extended attribute's value",
-                limits.xattr_value,
-            ));
-        }
-        // Linux has user attributes for files and directories alone (xattr(7)).
-        let possible =
-            matches!(member.kind, Type::File | Type::Directory) || !name.starts_with(b"user.");
-        match options.xattr(&name) {
-            XattrAction::Keep if possible => {
-                metadata.xattrs.insert(name, value);
-            }
-            XattrAction::Keep | XattrAction::Drop => {
-                note(format!("extended attribute {}", escape(&name)));
-            }
-            XattrAction::Refuse => {
-                return Err(Fault::BadXattr {
-                    name: escape(&name),
-                    why: "an image must not have it",
-                });
-            }
+        if xattr(member.kind, &name, &value, options)? {
+            metadata.xattrs.insert(name, value);
+        } else {
+            note(format!("extended attribute {}", escape(&name)));
         }
     }
     Ok(metadata)
+}
+
+/// Whether an extended attribute is kept.
+fn xattr(kind: Type, name: &[u8], value: &[u8], options: &MergeOptions) -> Result<bool, Fault> {
+    let limits = &options.limits;
+    let bad = |why| Fault::BadXattr {
+        name: escape(name),
+        why,
+    };
+    if let Some(why) = crate::xattr::fault(kind, name, value) {
+        return Err(bad(why));
+    }
+    if name.len() > limits.xattr_name {
+        let what = "bytes of an extended attribute's name";
+        return Err(limit(what, limits.xattr_name));
+    }
+    if value.len() > limits.xattr_value {
+        let what = "bytes of an extended attribute's value";
+        return Err(limit(what, limits.xattr_value));
+    }
+    // Linux has user attributes for files and directories alone (xattr(7)).
+    let possible = matches!(kind, Type::File | Type::Directory) || !name.starts_with(b"user.");
+    match options.xattr(name) {
+        XattrAction::Keep => Ok(possible),
+        XattrAction::Drop => Ok(false),
+        XattrAction::Refuse => Err(bad("an image must not have it")),
+    }
+}
+
+/// Whether [`check`] could have said this of an entry of a layer.
+pub(crate) fn is_possible(
+    path: &TreePath,
+    action: &Action<FileContent>,
+    options: &MergeOptions,
+) -> bool {
+    let limits = &options.limits;
+    let named =
+        |path: &TreePath, layer| path.is_root() || clean(path.as_bytes(), layer, limits).is_ok();
+    let plain = matches!(meaning(path), Ok(Meaning::Plain));
+    let inode = match action {
+        Action::Whiteout => return !path.is_root() && plain && named(path, true),
+        Action::Opaque => return plain && named(path, true),
+        Action::Link(target) => {
+            return !path.is_root()
+                && plain
+                && named(path, true)
+                && !target.is_root()
+                && named(target, false);
+        }
+        Action::Put(inode) => inode,
+    };
+    let device = |device: &Device| device.major < 1 << MAJOR_BITS && device.minor < 1 << MINOR_BITS;
+    let metadata = &inode.metadata;
+    let (kind, possible) = match &inode.kind {
+        Kind::Directory(entries) => (Type::Directory, entries.is_empty()),
+        Kind::File(content) => {
+            let digest = content.digest.is_some() == options.file_digests;
+            (Type::File, digest && content.size <= limits.file)
+        }
+        Kind::Symlink(link) => {
+            let possible = metadata.mode == 0o777 && target(link, limits).is_ok();
+            (Type::Symlink, possible)
+        }
+        Kind::CharDevice(number) => {
+            let whiteout = *number == Device { major: 0, minor: 0 };
+            (Type::CharDevice, !whiteout && device(number))
+        }
+        Kind::BlockDevice(number) => (Type::BlockDevice, device(number)),
+        Kind::Fifo => (Type::Fifo, true),
+        Kind::Socket => return false,
+    };
+    let mut xattrs = metadata.xattrs.iter();
+    possible
+        && plain
+        && named(path, true)
+        && (kind == Type::Directory || !path.is_root())
+        && metadata.mode <= 0o7777
+        && metadata.uid != u32::MAX
+        && metadata.gid != u32::MAX
+        && metadata.mtime.nanoseconds < 1_000_000_000
+        && metadata.xattrs.len() <= limits.xattrs
+        && xattrs.all(|(name, value)| xattr(kind, name, value, options).is_ok_and(|kept| kept))
 }

@@ -198,7 +198,7 @@ impl<'o, C> Merger<'o, C> {
             digest,
             entries,
             notes,
-            unpacked: _,
+            used: _,
         } = layer;
         let failed = |number, path: &TreePath, fault| Error::Layer {
             index,

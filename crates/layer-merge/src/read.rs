@@ -20,10 +20,18 @@ use crate::{BUFFER, Compression, ContentSink, EntryPosition, Error, Fault, Limit
 pub struct LayerEntries<C> {
     pub(crate) index: usize,
     pub(crate) digest: Digest,
-    /// Bytes of archive and holes.
-    pub(crate) unpacked: u64,
+    pub(crate) used: Used,
     pub(crate) entries: Vec<Entry<C>>,
     pub(crate) notes: Vec<crate::Note>,
+}
+
+/// What a layer took of the limits that all layers share.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Used {
+    pub(crate) entries: u64,
+    pub(crate) metadata: u64,
+    /// Bytes of archive and holes.
+    pub(crate) unpacked: u64,
 }
 
 #[derive(Debug)]
@@ -36,9 +44,15 @@ pub(crate) struct Entry<C> {
 impl<C> LayerEntries<C> {
     /// Counts a layer that need not be read, as if it were.
     pub(crate) fn charge(self, budget: &Budget, limits: &Limits) -> Result<Self, Error> {
-        let entries = self.entries.len() as u64;
-        let charged = budget.entries(entries, limits);
-        let charged = charged.and_then(|()| budget.unpacked(self.unpacked, limits));
+        let Used {
+            entries,
+            metadata,
+            unpacked,
+        } = self.used;
+        let charged = budget
+            .entries(entries, limits)
+            .and_then(|()| budget.metadata(metadata, limits))
+            .and_then(|()| budget.unpacked(unpacked, limits));
         match charged {
             Ok(()) => Ok(self),
             Err(fault) => Err(Error::Layer {
@@ -82,7 +96,7 @@ pub fn read_layer<S: ContentSink>(
         entries,
         notes,
         hasher,
-        unpacked,
+        used,
         ..
     } = reader;
     let verified = verify(stream, layer);
@@ -104,7 +118,7 @@ pub fn read_layer<S: ContentSink>(
             Ok(LayerEntries {
                 index,
                 digest: layer.digest,
-                unpacked,
+                used,
                 entries,
                 notes: notes.finish(),
             })
@@ -146,7 +160,7 @@ pub(crate) fn read_archive<S: ContentSink>(
     Ok(LayerEntries {
         index: 0,
         digest: Digest(reader.hasher.finalize().into()),
-        unpacked: reader.unpacked,
+        used: reader.used,
         entries: reader.entries,
         notes: reader.notes.finish(),
     })
@@ -169,9 +183,10 @@ struct Reader<'a, R: Read, S: ContentSink> {
     entries: Vec<Entry<S::Content>>,
     notes: Notes,
     file: Option<File>,
-    /// Bytes of archive and holes so far, and those after the archive's end.
-    unpacked: u64,
+    used: Used,
+    /// Bytes after the archive's end so far, and whether one was not zero.
     trailing: u64,
+    garbage: bool,
 }
 
 type At = (Option<Box<EntryPosition>>, Fault);
@@ -193,8 +208,9 @@ impl<'a, R: Read, S: ContentSink> Reader<'a, R, S> {
             entries: Vec::new(),
             notes: Notes::new(index),
             file: None,
-            unpacked: 0,
+            used: Used::default(),
             trailing: 0,
+            garbage: false,
         }
     }
 
@@ -232,10 +248,11 @@ impl<'a, R: Read, S: ContentSink> Reader<'a, R, S> {
     fn unpack(&mut self, bytes: u64) -> Result<(), Fault> {
         let limits = &self.options.limits;
         self.budget.unpacked(bytes, limits)?;
-        self.unpacked += bytes;
+        self.used.unpacked += bytes;
+        let unpacked = self.used.unpacked;
         let limit = limits.compression_ratio;
         let allowed = self.stream.blob_bytes().saturating_mul(limit);
-        if self.unpacked > limits.compression_grace && self.unpacked > allowed {
+        if unpacked > limits.compression_grace && unpacked > allowed {
             let what = "ratio of compression";
             return Err(Fault::Limit { what, limit });
         }
@@ -247,8 +264,11 @@ impl<'a, R: Read, S: ContentSink> Reader<'a, R, S> {
             Event::More => Ok(()),
             Event::Member(member) => {
                 let limits = &self.options.limits;
+                let metadata = member.metadata_bytes();
                 self.budget.entries(1, limits)?;
-                self.budget.metadata(member.metadata_bytes(), limits)?;
+                self.budget.metadata(metadata, limits)?;
+                self.used.entries += 1;
+                self.used.metadata += metadata;
                 let number = decoder.position().number;
                 let raw = member.path.clone();
                 let size = member.size;
@@ -332,14 +352,14 @@ impl<'a, R: Read, S: ContentSink> Reader<'a, R, S> {
 
     fn trail(&mut self, bytes: &[u8], number: u64) -> Result<(), Fault> {
         let limit = self.options.limits.trailing;
-        let first = self.trailing == 0;
         self.trailing += bytes.len() as u64;
         if self.trailing > limit {
             let what = "bytes after the end of the archive";
             return Err(Fault::Limit { what, limit });
         }
         // Zeros are the padding of a record.
-        if first && bytes.iter().any(|&b| b != 0) {
+        if !self.garbage && bytes.iter().any(|&b| b != 0) {
+            self.garbage = true;
             let what = "bytes after the end of the archive".to_owned();
             self.notes.add(number, String::new, what);
         }

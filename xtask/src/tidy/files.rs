@@ -44,6 +44,8 @@ pub(crate) fn check<'a>(
         if let Some(name) = file
             .strip_prefix("crates/")
             .and_then(|f| f.strip_suffix("/Cargo.toml"))
+            // What is deeper is of no workspace of ours.
+            .filter(|name| !name.contains('/'))
         {
             problems.extend(beside(name, &text, &crates, &path));
         }

@@ -116,18 +116,16 @@ fn a_kept_index_says_the_same_without_the_layers() {
     assert_eq!(error.class(), ErrorClass::Io, "{}", full(&error));
     // What all layers together may have is counted as if they were read.
     (0..3).for_each(|index| fs::write(blob(index), &kept[index]).unwrap());
-    let few = Limits {
-        entries: 12,
-        ..Limits::default()
+    let few = |change: fn(&mut Limits)| {
+        let mut options = options.clone();
+        change(&mut options.limits);
+        for _ in 0..2 {
+            let error = index_cached(&layout, &image, &open(&cache), &options).unwrap_err();
+            assert_eq!(error.class(), ErrorClass::Limit, "{}", full(&error));
+        }
     };
-    let few = MergeOptions {
-        limits: few,
-        ..options
-    };
-    for _ in 0..2 {
-        let error = index_cached(&layout, &image, &open(&cache), &few).unwrap_err();
-        assert_eq!(error.class(), ErrorClass::Limit, "{}", full(&error));
-    }
+    few(|limits| limits.entries = 12);
+    few(|limits| limits.metadata = 100);
 }
 
 /// With any number of threads the tree is the same, and of several refused layers the lowest one is

@@ -8,12 +8,15 @@
 mod archive;
 mod bombs;
 mod cache;
+mod differential;
+mod fuzz;
 mod hostile;
 mod law;
 mod layout;
 mod merge;
 mod mutations;
-mod umoci;
+#[path = "../../fuzz/properties/mod.rs"]
+mod properties;
 mod vectors;
 mod write;
 

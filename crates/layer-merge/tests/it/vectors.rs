@@ -24,22 +24,43 @@ const DEFAULT: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../../fixtures/vectors/layer-merge.json"
 );
+const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/rules.json");
+
+/// The cases of the vectors in the repository.
+pub(crate) fn cases() -> Vec<Value> {
+    read(DEFAULT, "/outside")
+}
+
+fn read(file: &str, outside: &str) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_else(|e| panic!("{file}: {e}"));
+    let text = text.replace("@OUTSIDE@", outside);
+    let mut document: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
+    assert_eq!(document["schema"], "layer-vectors/1", "{file}");
+    match document["cases"].take() {
+        Value::Array(cases) if !cases.is_empty() => cases,
+        _ => panic!("{file}: no cases"),
+    }
+}
 
 #[test]
 fn vectors() {
     let file = std::env::var("PLEACH_LAYER_VECTORS").unwrap_or_else(|_| DEFAULT.to_owned());
-    let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{file}: {e}"));
+    check(&file);
+}
+
+/// What the vectors leave open and the README says: a row for each rule.
+#[test]
+fn rules() {
+    check(RULES);
+}
+
+fn check(file: &str) {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("canary"), "canary").unwrap();
-    let text = text.replace("@OUTSIDE@", outside.path().to_str().unwrap());
-    let document: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
-    assert_eq!(document["schema"], "layer-vectors/1", "{file}");
-
     let before = state(outside.path());
-    let cases = document["cases"].as_array().expect("cases");
-    assert!(!cases.is_empty(), "{file}: no cases");
+    let cases = read(file, outside.path().to_str().unwrap());
     let mut failed = Vec::new();
-    for case in cases {
+    for case in &cases {
         let mut result = run(case);
         let after = state(outside.path());
         if after != before {

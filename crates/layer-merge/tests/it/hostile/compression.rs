@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Row, contained, file, refused, with};
+use super::{Row, Section, contained, file, refused, with};
 
 const MEMBERS: &str = "all members of a gzip stream are one stream (RFC 1952)";
 const FRAMES: &str = "all frames of a zstd stream are one stream (RFC 8878)";
@@ -36,7 +36,16 @@ fn zstd_window(log: u8) -> Vec<u8> {
     .concat()
 }
 
-pub(crate) fn rows() -> Vec<Row> {
+pub(crate) fn section() -> Section {
+    Section {
+        title: "Compression",
+        attacks: "Memory, disk and time: bombs, windows, endless headers; and the part of a stream that one decoder \
+                  reads and another one drops.",
+        rows: rows(),
+    }
+}
+
+fn rows() -> Vec<Row> {
     let zeros = |count: usize| {
         [json!([with(
             file("a"),

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Row, contained, dir, file, refused, symlink, tar, with};
+use super::{Row, Section, contained, dir, file, refused, symlink, tar, with};
 use crate::archive::{bytes, entry};
 
 fn one(value: Value) -> [Value; 1] {
@@ -582,10 +582,31 @@ fn ends() -> Vec<Row> {
     ]
 }
 
-pub(crate) fn rows() -> Vec<Row> {
-    let mut rows = numbers();
-    rows.extend(pax());
-    rows.extend(sparse());
-    rows.extend(ends());
-    rows
+pub(crate) fn sections() -> Vec<Section> {
+    vec![
+        Section {
+            title: "Numbers in headers",
+            attacks: "Where an entry ends: a size, a checksum or a link's data that two readers see \
+                      differently makes content into headers, and a scanner sees another image.",
+            rows: numbers(),
+        },
+        Section {
+            title: "Extended headers",
+            attacks: "What the entry behind a header is: records that are broken, doubled or about somebody \
+                      else, in which readers find different names, sizes and links; and their own size in memory.",
+            rows: pax(),
+        },
+        Section {
+            title: "Sparse files",
+            attacks: "The disk and the arithmetic: holes of terabytes, maps of millions of extents, extents \
+                      that overlap or leave the file.",
+            rows: sparse(),
+        },
+        Section {
+            title: "Ends of archives",
+            attacks: "Where the archive ends: what one reader ignores and another one extracts, and archives \
+                      of which a part is missing.",
+            rows: ends(),
+        },
+    ]
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Row, contained, dir, file, hard_link, refused, symlink, tar, with};
+use super::{Row, Section, contained, dir, file, hard_link, refused, symlink, tar, with};
 
 const HEADER: &str = "the header of a hard link changes nothing of the inode";
 const TO_LOWER: &str = "a hard link may lead to a file of a lower layer";
@@ -491,8 +491,19 @@ fn symbolic() -> Vec<Row> {
     ]
 }
 
-pub(crate) fn rows() -> Vec<Row> {
-    let mut rows = hard();
-    rows.extend(symbolic());
-    rows
+pub(crate) fn sections() -> Vec<Section> {
+    vec![
+        Section {
+            title: "Hard links",
+            attacks: "The inode of another file: one outside, one that a lower layer owns, one whose mode, \
+                      owner or content the link or what replaces it would change; and cycles.",
+            rows: hard(),
+        },
+        Section {
+            title: "Symbolic links, and what takes a link's place",
+            attacks: "What a link leads to, when something is written, chmoded or removed through it instead \
+                      of in its place.",
+            rows: symbolic(),
+        },
+    ]
 }

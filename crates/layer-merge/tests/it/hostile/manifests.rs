@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use pleach_fs_tree::Digest;
 use serde_json::{Value, json};
 
-use super::{Row, contained, file, refused};
+use super::{Row, Section, contained, file, refused};
 
 const ZEROS: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -418,8 +418,19 @@ fn documents() -> Vec<Row> {
     ]
 }
 
-pub(crate) fn rows() -> Vec<Row> {
-    let mut rows = descriptors();
-    rows.extend(documents());
-    rows
+pub(crate) fn sections() -> Vec<Section> {
+    vec![
+        Section {
+            title: "Blobs, digests and sizes",
+            attacks: "What was promised: other bytes than the digest says, a digest that is used as the name \
+                      of a file, more or fewer layers than the configuration knows.",
+            rows: descriptors(),
+        },
+        Section {
+            title: "Documents and the layout on the disk",
+            attacks: "Which image it is: documents that are two things at once, that nest, or that are huge; \
+                      and links, pipes and folders in the place of the layout's files.",
+            rows: documents(),
+        },
+    ]
 }

@@ -3,7 +3,7 @@
 use pleach_layer_merge::XattrAction;
 use serde_json::{Value, json};
 
-use super::{Row, contained, dir, file, refused, symlink, tar, with};
+use super::{Row, Section, contained, dir, file, refused, symlink, tar, with};
 
 const DROPPED: &str =
     "user attributes are for files and directories alone (xattr(7)): left out, with a note";
@@ -36,7 +36,7 @@ fn owners_times_and_types() -> Vec<Row> {
     ] {
         for key in ["uid", "gid"] {
             rows.push(refused(
-                format!("{key}-{what}"),
+                format!("owner-{what}/{key}"),
                 "bad-header",
                 &pax(key, value),
             ));
@@ -134,7 +134,7 @@ fn attributes() -> Vec<Row> {
         "user.overlay.redirect",
     ] {
         rows.push(refused(
-            format!("overlay-attribute-{name}"),
+            format!("attribute-of-overlayfs/{name}"),
             "bad-xattr",
             &xattr(name, "y"),
         ));
@@ -146,7 +146,7 @@ fn attributes() -> Vec<Row> {
     ] {
         let rule = "an attribute that other tools give a meaning has none here";
         rows.push(contained(
-            format!("attribute-of-another-tool-{name}"),
+            format!("attribute-of-another-tool/{name}"),
             rule,
             "/a file",
             &xattr(name, "0:0:4755"),
@@ -307,8 +307,19 @@ fn attributes() -> Vec<Row> {
     rows
 }
 
-pub(crate) fn rows() -> Vec<Row> {
-    let mut rows = owners_times_and_types();
-    rows.extend(attributes());
-    rows
+pub(crate) fn sections() -> Vec<Section> {
+    vec![
+        Section {
+            title: "Owners, times, modes, types and devices",
+            attacks: "What turns into root's, into a setuid bit, or into a node that kernels give a meaning: \
+                      numbers that are cut off when they are stored, and types that readers take for another one.",
+            rows: owners_times_and_types(),
+        },
+        Section {
+            title: "Extended attributes",
+            attacks: "Rights and meanings that no mode shows: attributes that make overlayfs hide or redirect \
+                      files, capabilities and ACLs that a kernel would refuse half-way, records that hide others.",
+            rows: attributes(),
+        },
+    ]
 }

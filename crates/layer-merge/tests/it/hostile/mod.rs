@@ -3,6 +3,7 @@
 
 mod compression;
 mod control;
+mod document;
 mod headers;
 mod limits;
 mod links;
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::archive::{layer, write_layout};
 use crate::{as_root, full, open};
-use scratch::Scratch;
+pub(crate) use scratch::Scratch;
 
 enum Expect {
     /// An error of this class, and nothing is written.
@@ -134,19 +135,34 @@ fn tar(value: Value) -> Value {
     with(file("a"), "tar", value)
 }
 
-fn rows() -> Vec<Row> {
+/// Images that are after the same thing.
+struct Section {
+    title: &'static str,
+    /// What the images of it attack, and how one that believes them would fall for it.
+    attacks: &'static str,
+    rows: Vec<Row>,
+}
+
+fn sections() -> Vec<Section> {
     [
-        paths::rows(),
-        links::rows(),
-        whiteouts::rows(),
-        metadata::rows(),
-        headers::rows(),
-        compression::rows(),
-        manifests::rows(),
+        paths::sections(),
+        links::sections(),
+        vec![whiteouts::section()],
+        metadata::sections(),
+        headers::sections(),
+        vec![compression::section()],
+        manifests::sections(),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+fn rows() -> Vec<Row> {
+    sections()
+        .into_iter()
+        .flat_map(|section| section.rows)
+        .collect()
 }
 
 #[test]

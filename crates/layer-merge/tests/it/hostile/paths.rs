@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Row, contained, dir, file, hard_link, refused, symlink, tar, with};
+use super::{Row, Section, contained, dir, file, hard_link, refused, symlink, tar, with};
 
 const IN_IMAGE: &str =
     "a link as a parent is followed inside the image, where .. and / end at its root";
@@ -686,8 +686,19 @@ fn parents() -> Vec<Row> {
     rows
 }
 
-pub(crate) fn rows() -> Vec<Row> {
-    let mut rows = names();
-    rows.extend(parents());
-    rows
+pub(crate) fn sections() -> Vec<Section> {
+    vec![
+        Section {
+            title: "Names",
+            attacks: "The target's surroundings: an extractor that joins a name to its target writes, changes \
+                      or removes something else. And the root itself, and the limits of file systems.",
+            rows: names(),
+        },
+        Section {
+            title: "Links as parents",
+            attacks: "The same through a link that the image made before, in its own layer or a lower one: \
+                      what is checked as a name and opened as a path leads elsewhere.",
+            rows: parents(),
+        },
+    ]
 }

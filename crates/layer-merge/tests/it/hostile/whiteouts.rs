@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Row, contained, dir, file, refused, symlink, with};
+use super::{Row, Section, contained, dir, file, refused, symlink, with};
 
 const LOWER: &str = "/d directory 0755, /d/x file 0644, /k file 0644";
 const NOTHING: &str = "a whiteout of what is not there does nothing";
@@ -17,7 +17,16 @@ fn above(upper: &[Value]) -> [Value; 2] {
     [lower(), json!(upper)]
 }
 
-pub(crate) fn rows() -> Vec<Row> {
+pub(crate) fn section() -> Section {
+    Section {
+        title: "Whiteouts",
+        attacks: "What no image may remove: files outside, through a link or a name that is none; the layer's own files; \
+                  and what overlayfs would take for a whiteout.",
+        rows: rows(),
+    }
+}
+
+fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for (class, path) in [
         ("whiteout-of-no-name", "d/.wh."),
