@@ -164,12 +164,8 @@ impl<'a> Temporary<'a> {
     }
 
     pub(crate) fn rename(&mut self, name: &str) -> io::Result<()> {
-        self.rename_into(self.dir, name)
-    }
-
-    pub(crate) fn rename_into(&mut self, dir: &Dir, name: &str) -> io::Result<()> {
         let from = self.name.as_deref().expect("renamed once");
-        rustix::fs::renameat(self.dir, from, dir, name)?;
+        rustix::fs::renameat(self.dir, from, self.dir, name)?;
         self.name = None;
         Ok(())
     }

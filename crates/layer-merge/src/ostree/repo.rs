@@ -1,18 +1,16 @@
 //! A repository as a directory: `ostree init`, its configuration, its lock, its refs.
 
-use std::io::Write as _;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
-use cap_std::fs::{Dir, File};
+use cap_std::fs::Dir;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use pleach_fs_tree::Digest;
-use rustix::fs::{Mode as Permissions, OFlags};
+use pleach_fs_tree::{Digest, write_all};
+use rustix::fs::{AtFlags, Mode as Permissions, OFlags};
 use rustix::io::Errno;
 
 use super::error::{Error, io};
 use crate::digest::hex;
-use crate::layout::Temporary;
 
 /// How a repository holds files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +89,7 @@ impl Repo {
             }
             false => {
                 let text = format!("[core]\nrepo_version=1\nmode={}\n", mode.as_str());
-                replace(dir, dir, CONFIG, text.as_bytes()).map_err(io("write", CONFIG))?;
+                replace(dir, dir, CONFIG, &text, true).map_err(io("write", CONFIG))?;
             }
         }
         for name in DIRECTORIES {
@@ -124,27 +122,32 @@ impl Repo {
         })
     }
 
-    /// Points a ref to a commit, durably if `sync`.
-    pub(super) fn set_ref(&self, name: &str, commit: &Digest, sync: bool) -> Result<(), Error> {
+    /// Points a ref to a commit, durably if `sync`; its file is written in `tmp`.
+    pub(super) fn set_ref(
+        &self,
+        tmp: &Dir,
+        name: &str,
+        commit: &Digest,
+        sync: bool,
+    ) -> Result<(), Error> {
         let set = || -> std::io::Result<()> {
+            let (parents, last) = name.rsplit_once('/').unwrap_or(("", name));
             let mut at = self.dir.open_dir("refs/heads")?;
-            let mut parts = name.split('/').peekable();
-            while let Some(part) = parts.next() {
-                if parts.peek().is_some() {
-                    make_directory(&at, part)?;
-                    at = at.open_dir(part)?;
-                    continue;
+            for part in parents.split('/').filter(|part| !part.is_empty()) {
+                make_directory(&at, part)?;
+                if sync {
+                    sync_directory(&at, ".")?;
                 }
-                let tmp = self.dir.open_dir("tmp")?;
-                let text = format!("{}\n", hex(commit));
-                match sync {
-                    true => replace(&tmp, &at, part, text.as_bytes())?,
-                    false => write_over(&tmp, &at, part, text.as_bytes(), false)?,
-                }
+                at = at.open_dir(part)?;
             }
+            replace(tmp, &at, last, &format!("{}\n", hex(commit)), sync)?;
             // libostree tells by it that refs have changed.
-            rustix::fs::futimens(&self.dir, &NOW)?;
-            Ok(())
+            Ok(rustix::fs::utimensat(
+                &self.dir,
+                ".",
+                &NOW,
+                AtFlags::empty(),
+            )?)
         };
         set().map_err(io("write ref", name))
     }
@@ -219,20 +222,27 @@ pub(super) fn make_directory(parent: &Dir, name: &str) -> std::io::Result<()> {
     }
 }
 
-/// Writes a file in `tmp` and puts it in place durably.
-fn replace(tmp: &Dir, dir: &Dir, name: &str, bytes: &[u8]) -> std::io::Result<()> {
-    write_over(tmp, dir, name, bytes, true)?;
-    let dir = rustix::fs::openat(dir, ".", DIRECTORY, Permissions::empty())?;
-    Ok(rustix::fs::fsync(dir)?)
-}
-
-fn write_over(tmp: &Dir, dir: &Dir, name: &str, bytes: &[u8], sync: bool) -> std::io::Result<()> {
-    let (mut temporary, mut file): (_, File) = Temporary::new(tmp)?;
-    file.write_all(bytes)?;
+/// Writes a file in `tmp` and puts it in place.
+fn replace(tmp: &Dir, dir: &Dir, name: &str, text: &str, sync: bool) -> std::io::Result<()> {
+    const NEW: &str = "new";
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
+    let mode = Permissions::from_raw_mode(0o644);
+    let file = rustix::fs::openat(tmp, NEW, flags | OFlags::CLOEXEC, mode)?;
+    write_all(file.as_fd(), text.as_bytes())?;
     if sync {
         rustix::fs::fsync(&file)?;
     }
-    temporary.rename_into(dir, name)
+    rustix::fs::renameat(tmp, NEW, dir, name)?;
+    if sync {
+        sync_directory(dir, ".")?;
+    }
+    Ok(())
+}
+
+/// Makes the names in a directory durable.
+pub(super) fn sync_directory(parent: &Dir, name: &str) -> std::io::Result<()> {
+    let dir = rustix::fs::openat(parent, name, DIRECTORY, Permissions::empty())?;
+    Ok(rustix::fs::fsync(dir)?)
 }
 
 fn read_config(dir: &Dir) -> Result<Mode, Error> {

@@ -134,7 +134,8 @@ impl Staging {
     pub(super) fn symlink(&self, name: &str, metadata: &Metadata, target: &[u8]) -> io::Result<()> {
         if self.mode == Mode::BareUser {
             let fd = self.create(name, 0o644)?;
-            write_all(fd.as_fd(), target)?;
+            // libostree has the zero byte at its end there, too.
+            write_all(fd.as_fd(), &[target, b"\0"].concat())?;
             return self.user_attributes(&fd, metadata, 0o644, true);
         }
         rustix::fs::symlinkat(target, &self.dir, name)?;

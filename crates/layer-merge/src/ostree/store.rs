@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::error::{Error, io as failed};
 use super::object::ObjectType;
-use super::repo::{Repo, make_directory, open_directory};
+use super::repo::{Repo, make_directory, open_directory, sync_directory};
 use super::staging::Staging;
 use crate::digest::hex;
 
@@ -162,12 +162,12 @@ impl Store {
 
     /// Puts the staged objects that are to be kept into the repository, the commits last, when all
     /// that they name is there durably: `ostree fsck` looks at all commits, those of no ref too.
-    pub(super) fn publish(self, keep: &HashSet<Digest>, sync: bool) -> io::Result<()> {
+    pub(super) fn publish(&self, keep: &HashSet<Digest>, sync: bool) -> io::Result<()> {
         if self.broken.load(Ordering::Relaxed) {
             return Err(io::Error::other("an object could not be written before"));
         }
-        let sync_all = || match sync {
-            true => rustix::fs::syncfs(&self.objects),
+        let sync_directory = |name: &str| match sync {
+            true => sync_directory(&self.objects, name),
             false => Ok(()),
         };
         let mut commits = Vec::new();
@@ -188,20 +188,24 @@ impl Store {
                 shards.push((format!("{first:02x}"), objects));
             }
         }
-        sync_all()?;
+        if sync {
+            rustix::fs::syncfs(&self.objects)?;
+        }
         for (directory, objects) in &shards {
             self.publish_shard(directory, objects)?;
         }
-        sync_all()?;
+        // After all of them: most of the calls then find nothing to do.
+        for (directory, _) in &shards {
+            sync_directory(directory)?;
+        }
+        sync_directory(".")?;
         for name in &commits {
             let path = object_path(name, ObjectType::Commit);
             make_directory(&self.objects, &path[..2])?;
             self.rename(&commit_path(name), &path)?;
+            sync_directory(&path[..2])?;
         }
-        if !commits.is_empty() {
-            sync_all()?;
-        }
-        self.staging.close()
+        sync_directory(".")
     }
 
     /// All at once where the repository has no such directory; else one by one.

@@ -165,17 +165,13 @@ impl Transaction<'_> {
     /// written.
     pub fn finish(self, refs: &[(&str, Digest)]) -> Result<(), Error> {
         refs.iter().try_for_each(|(name, _)| check_ref(name))?;
-        let Self {
-            repo,
-            store,
-            options,
-            keep,
-            _lock,
-        } = self;
-        let published = store.publish(&keep, options.sync);
+        let (store, sync) = (&self.store, self.options.sync);
+        let published = store.publish(&self.keep, sync);
         published.map_err(io("write", "objects"))?;
-        refs.iter()
-            .try_for_each(|(name, commit)| repo.set_ref(name, commit, options.sync))
+        for (name, commit) in refs {
+            self.repo.set_ref(store.staging.dir(), name, commit, sync)?;
+        }
+        store.staging.close().map_err(io("remove", "tmp/pleach-…"))
     }
 }
 

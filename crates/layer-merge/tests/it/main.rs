@@ -13,6 +13,8 @@ mod law;
 mod layout;
 mod merge;
 mod mutations;
+#[cfg(feature = "ostree")]
+mod ostree;
 mod umoci;
 mod vectors;
 mod write;
