@@ -168,11 +168,12 @@ impl Staging {
         Ok(rustix::fs::openat(&self.dir, name, NEW, mode)?)
     }
 
-    /// The mode that a file is made with: special bits would go when the owner changes.
+    /// The mode that a file is made with: special bits would go when the owner changes, and nobody
+    /// but root can give attributes to a file that is not writable.
     fn asked(&self, metadata: &Metadata) -> u32 {
         match self.mode {
             Mode::Bare => u32::from(metadata.mode) & 0o777,
-            Mode::BareUser => content_mode(metadata),
+            Mode::BareUser => content_mode(metadata) | 0o200,
         }
     }
 

@@ -4,6 +4,7 @@
 //! ref the old commit or the new, and a second run must complete what the first began.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -15,6 +16,7 @@ use super::{Place, can_run, ostree};
 use crate::{full, open};
 
 const AT: &str = "PLEACH_LAYER_MERGE_TEST_OSTREE";
+const USER: &str = "PLEACH_LAYER_MERGE_TEST_OSTREE_USER";
 
 /// All that writes.
 const CALLS: &[&str] = &[
@@ -50,17 +52,17 @@ fn image(version: &str) -> Vec<Value> {
             {"path": "usr/hidden", "type": "file", "content": "hidden"}
         ]),
         json!([
-            {"path": "usr/hidden", "type": "file", "content": "seen", "mode": "0600"},
+            {"path": "usr/hidden", "type": "file", "content": "seen", "mode": "0000"},
             {"path": "usr/version", "type": "file", "content": version}
         ]),
     ]
 }
 
 /// Imports the image `image` into the repository `repo`, which is made if it is not there.
-fn work(at: &Path) -> Result<(), pleach_layer_merge::ostree::Error> {
+fn work(at: &Path, mode: Mode) -> Result<(), pleach_layer_merge::ostree::Error> {
     let layout = Layout::open(&open(&at.join("image")))?;
     let image = layout.resolve(None, None)?;
-    let repo = Repo::create(&open(&at.join("repo")), Mode::Bare)?;
+    let repo = Repo::create(&open(&at.join("repo")), mode)?;
     let options = TransactionOptions {
         small_file: 1000,
         ..TransactionOptions::default()
@@ -86,7 +88,11 @@ fn itself() {
     let Some(at) = std::env::var_os(AT) else {
         return;
     };
-    work(Path::new(&at)).unwrap_or_else(|error| panic!("{}", full(&error)));
+    let mode = match std::env::var_os(USER) {
+        Some(_) => Mode::BareUser,
+        None => Mode::Bare,
+    };
+    work(Path::new(&at), mode).unwrap_or_else(|error| panic!("{}", full(&error)));
 }
 
 /// Whether it said that it was done, and whether there was such a call.
@@ -117,6 +123,47 @@ fn run(at: &Path, inject: &str) -> (bool, bool) {
     (output.status.success(), injected)
 }
 
+/// Somebody who is not root gets the same commit, and can read all of it.
+#[test]
+fn nobody_imports_the_same() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new();
+    place.image("image", &image("1"));
+    for name in ["", "repo", "cache"] {
+        place.dir(name);
+        fs::set_permissions(place.path(name), fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let run = |words: &[&std::ffi::OsStr]| {
+        let mut command = Command::new("setpriv");
+        command.args(nobody).args(words).env(AT, place.0.path());
+        let output = command.env(USER, "").output().expect("setpriv runs");
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{words:?}: {text}");
+    };
+    // A copy, where nobody can read it.
+    let binary = place.path("binary");
+    fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    let test = ["--ignored", "--exact", "ostree::faults::itself"].map(std::ffi::OsStr::new);
+    run(&[&[binary.as_os_str()], &test[..]].concat());
+    let repo = place.path("repo");
+    let ours = ostree(&repo, &["rev-parse", "a/image"]).unwrap();
+    let fsck = ["ostree", "fsck", "-q", "--repo"].map(std::ffi::OsStr::new);
+    run(&[&fsck[..], &[repo.as_os_str()]].concat());
+
+    let root = Place::new();
+    root.dir("repo");
+    root.dir("cache");
+    root.image("image", &image("1"));
+    work(root.0.path(), Mode::Bare).unwrap();
+    assert_eq!(
+        ostree(&root.path("repo"), &["rev-parse", "a/image"]),
+        Ok(ours)
+    );
+}
+
 #[test]
 fn every_fault_leaves_the_old_commit_or_the_new() {
     if !can_run() {
@@ -130,13 +177,13 @@ fn every_fault_leaves_the_old_commit_or_the_new() {
     before.dir("repo");
     before.dir("cache");
     before.image("image", &image("1"));
-    work(before.0.path()).unwrap();
+    work(before.0.path(), Mode::Bare).unwrap();
     let old = ostree(&before.path("repo"), &["rev-parse", "a/image"]).unwrap();
     let after = Place::new();
     after.dir("repo");
     after.dir("cache");
     after.image("image", &image("2"));
-    work(after.0.path()).unwrap();
+    work(after.0.path(), Mode::Bare).unwrap();
     let new = ostree(&after.path("repo"), &["rev-parse", "a/image"]).unwrap();
 
     let mut points = 0;
@@ -188,7 +235,8 @@ fn check(place: &Place, row: &str, success: bool, [old, new]: [&str; 2], fresh: 
         Some(Err(_)) | None if fresh && !success => {}
         other => panic!("{row}: succeeded: {success}, but {other:?}"),
     }
-    work(place.0.path()).unwrap_or_else(|e| panic!("{row}: the second run: {}", full(&e)));
+    work(place.0.path(), Mode::Bare)
+        .unwrap_or_else(|e| panic!("{row}: the second run: {}", full(&e)));
     assert_eq!(commit().as_deref(), Ok(new), "{row}: the second run");
     ostree(&repo, &["fsck", "-q"]).unwrap_or_else(|e| panic!("{row}: the second run: {e}"));
     let left = fs::read_dir(repo.join("tmp")).unwrap().count();
