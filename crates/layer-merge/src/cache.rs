@@ -22,6 +22,40 @@ const MAGIC: &[u8; 16] = b"pleach index 002";
 /// A larger index is neither written nor read.
 const MAX_BYTES: u64 = 1 << 30;
 
+/// What an index holds of a regular file.
+pub(crate) trait CacheContent: Sized {
+    /// The end of a file's name: indexes with other contents may be in the same directory.
+    const SUFFIX: &str;
+    /// Size and digest.
+    fn content(&self) -> FileContent;
+    fn write(&self, output: &mut Output);
+    fn read(input: &mut Input<'_>) -> Option<Self>;
+}
+
+impl CacheContent for FileContent {
+    const SUFFIX: &str = "index";
+
+    fn content(&self) -> FileContent {
+        *self
+    }
+
+    fn write(&self, output: &mut Output) {
+        output.number(self.size);
+        let digest = self.digest.as_ref().map(|digest| &digest.0[..]);
+        output.bytes(digest.unwrap_or_default());
+    }
+
+    fn read(input: &mut Input<'_>) -> Option<Self> {
+        Some(Self {
+            size: input.number()?,
+            digest: match input.bytes()? {
+                [] => None,
+                digest => Some(Digest(digest.try_into().ok()?)),
+            },
+        })
+    }
+}
+
 /// A directory with indexes.
 pub(crate) struct Cache<'a> {
     dir: &'a Dir,
@@ -48,10 +82,14 @@ impl<'a> Cache<'a> {
     }
 
     /// The index of a layer, if there is one that is whole and was made in the same way.
-    pub(crate) fn load(&self, index: usize, layer: &Layer) -> Option<LayerEntries<FileContent>> {
+    pub(crate) fn load<C: CacheContent>(
+        &self,
+        index: usize,
+        layer: &Layer,
+    ) -> Option<LayerEntries<C>> {
         // What is refused is refused with a cache, too.
         Compression::of_media_type(&layer.media_type).ok()?;
-        let name = file_name(layer);
+        let name = file_name::<C>(layer);
         let fd = rustix::fs::openat(self.dir, &*name, REGULAR, Mode::empty()).ok()?;
         let mut bytes = Vec::new();
         let file = cap_std::fs::File::from_std(fd.into());
@@ -65,18 +103,18 @@ impl<'a> Cache<'a> {
         }
         let body = whole.strip_prefix(&*self.header(layer))?;
         let mut input = Input(body);
-        let read = input.layer(index, layer.digest)?;
+        let read: LayerEntries<C> = input.layer(index, layer.digest)?;
         // Whoever may write here is believed, but gets no further than an image would.
-        let possible = |entry: &Entry<_>| is_possible(&entry.path, &entry.action, self.options);
+        let possible = |e: &Entry<C>| is_possible(&e.path, &e.action, C::content, self.options);
         let whole = input.0.is_empty() && read.entries.iter().all(possible);
         whole.then_some(read)
     }
 
     /// Writes the index of a layer that was verified.
-    pub(crate) fn store(
+    pub(crate) fn store<C: CacheContent>(
         &self,
         layer: &Layer,
-        read: &LayerEntries<FileContent>,
+        read: &LayerEntries<C>,
     ) -> Result<(), Error> {
         let mut out = Output(self.header(layer));
         out.layer(read);
@@ -89,9 +127,9 @@ impl<'a> Cache<'a> {
             let (mut temporary, mut file) = Temporary::new(self.dir)?;
             // Not synced: what a crash leaves of it is not taken for whole.
             file.write_all(&out.0)?;
-            temporary.rename(&file_name(layer))
+            temporary.rename(&file_name::<C>(layer))
         };
-        write().map_err(Error::io("write", file_name(layer)))
+        write().map_err(Error::io("write", file_name::<C>(layer)))
     }
 
     fn header(&self, layer: &Layer) -> Vec<u8> {
@@ -99,23 +137,23 @@ impl<'a> Cache<'a> {
     }
 }
 
-fn file_name(layer: &Layer) -> String {
-    format!("{}.index", hex(&layer.diff_id))
+fn file_name<C: CacheContent>(layer: &Layer) -> String {
+    format!("{}.{}", hex(&layer.diff_id), C::SUFFIX)
 }
 
-struct Output(Vec<u8>);
+pub(crate) struct Output(Vec<u8>);
 
 impl Output {
-    fn number(&mut self, number: u64) {
+    pub(crate) fn number(&mut self, number: u64) {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
     }
 
-    fn layer(&mut self, layer: &LayerEntries<FileContent>) {
+    fn layer<C: CacheContent>(&mut self, layer: &LayerEntries<C>) {
         let Used {
             entries,
             metadata,
@@ -146,14 +184,12 @@ impl Output {
         }
     }
 
-    fn inode(&mut self, inode: &Inode<FileContent>) {
+    fn inode<C: CacheContent>(&mut self, inode: &Inode<C>) {
         match &inode.kind {
             Kind::Directory(_) => self.0.push(b'd'),
             Kind::File(content) => {
                 self.0.push(b'f');
-                self.number(content.size);
-                let digest = content.digest.as_ref().map(|digest| &digest.0[..]);
-                self.bytes(digest.unwrap_or_default());
+                content.write(self);
             }
             Kind::Symlink(target) => {
                 self.0.push(b'l');
@@ -190,16 +226,16 @@ impl Output {
 }
 
 /// What is left to be read. `None` is: no index of this format.
-struct Input<'a>(&'a [u8]);
+pub(crate) struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
-    fn number<N: TryFrom<u64>>(&mut self) -> Option<N> {
+    pub(crate) fn number<N: TryFrom<u64>>(&mut self) -> Option<N> {
         let (number, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         u64::from_le_bytes(*number).try_into().ok()
     }
 
-    fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = self.number()?;
         let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
@@ -224,7 +260,7 @@ impl<'a> Input<'a> {
         Some(list)
     }
 
-    fn layer(&mut self, index: usize, digest: Digest) -> Option<LayerEntries<FileContent>> {
+    fn layer<C: CacheContent>(&mut self, index: usize, digest: Digest) -> Option<LayerEntries<C>> {
         Some(LayerEntries {
             index,
             digest,
@@ -245,7 +281,7 @@ impl<'a> Input<'a> {
         })
     }
 
-    fn entry(&mut self) -> Option<Entry<FileContent>> {
+    fn entry<C: CacheContent>(&mut self) -> Option<Entry<C>> {
         let (number, path) = (self.number()?, self.path()?);
         let (&tag, rest) = self.0.split_first()?;
         self.0 = rest;
@@ -263,13 +299,7 @@ impl<'a> Input<'a> {
                 });
             }
             b'd' => Kind::Directory(Default::default()),
-            b'f' => Kind::File(FileContent {
-                size: self.number()?,
-                digest: match self.bytes()? {
-                    [] => None,
-                    digest => Some(Digest(digest.try_into().ok()?)),
-                },
-            }),
+            b'f' => Kind::File(C::read(self)?),
             b'l' => Kind::Symlink(self.bytes()?.into()),
             b'c' => Kind::CharDevice(self.device()?),
             b'b' => Kind::BlockDevice(self.device()?),

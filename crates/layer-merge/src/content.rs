@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cap_std::fs::Dir;
-use pleach_fs_tree::FileContent;
+use pleach_fs_tree::{FileContent, Metadata};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use crate::Error;
@@ -19,11 +19,12 @@ pub trait ContentSink {
     /// What the merged tree holds for a file.
     type Content;
 
-    /// A file begins, of at most that many bytes: an archive may promise more than it has.
+    /// A file with those metadata begins, of at most that many bytes: an archive may promise more
+    /// than it has.
     ///
     /// # Errors
     /// When no content can be taken.
-    fn begin(&mut self, size: u64) -> io::Result<()>;
+    fn begin(&mut self, metadata: &Metadata, size: u64) -> io::Result<()>;
 
     /// Its next bytes.
     ///
@@ -51,7 +52,7 @@ pub struct IndexOnly;
 impl ContentSink for IndexOnly {
     type Content = FileContent;
 
-    fn begin(&mut self, _: u64) -> io::Result<()> {
+    fn begin(&mut self, _: &Metadata, _: u64) -> io::Result<()> {
         Ok(())
     }
 
@@ -225,7 +226,7 @@ enum Current {
 impl ContentSink for StoreSink<'_> {
     type Content = ContentRef;
 
-    fn begin(&mut self, size: u64) -> io::Result<()> {
+    fn begin(&mut self, _: &Metadata, size: u64) -> io::Result<()> {
         self.current = self.store.place(size)?;
         Ok(())
     }

@@ -262,9 +262,10 @@ fn xattr(kind: Type, name: &[u8], value: &[u8], options: &MergeOptions) -> Resul
 }
 
 /// Whether [`check`] could have said this of an entry of a layer.
-pub(crate) fn is_possible(
+pub(crate) fn is_possible<C>(
     path: &TreePath,
-    action: &Action<FileContent>,
+    action: &Action<C>,
+    content: impl Fn(&C) -> FileContent,
     options: &MergeOptions,
 ) -> bool {
     let limits = &options.limits;
@@ -287,7 +288,8 @@ pub(crate) fn is_possible(
     let metadata = &inode.metadata;
     let (kind, possible) = match &inode.kind {
         Kind::Directory(entries) => (Type::Directory, entries.is_empty()),
-        Kind::File(content) => {
+        Kind::File(file) => {
+            let content = content(file);
             let digest = content.digest.is_some() == options.file_digests;
             (Type::File, digest && content.size <= limits.file)
         }

@@ -15,6 +15,8 @@ mod limits;
 mod merge;
 mod notes;
 mod options;
+#[cfg(feature = "ostree")]
+pub mod ostree;
 mod overlay;
 mod parallel;
 mod provenance;

@@ -109,7 +109,7 @@ pub fn index_cached(
     )
 }
 
-fn merge_layers<S: ContentSink<Content: Send>>(
+pub(crate) fn merge_layers<S: ContentSink<Content: Send>>(
     image: &Image,
     options: &MergeOptions,
     sink: impl Fn() -> S + Sync,

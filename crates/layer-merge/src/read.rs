@@ -42,6 +42,18 @@ pub(crate) struct Entry<C> {
 }
 
 impl<C> LayerEntries<C> {
+    /// The contents of its regular files.
+    #[cfg(feature = "ostree")]
+    pub(crate) fn contents(&self) -> impl Iterator<Item = &C> {
+        self.entries.iter().filter_map(|entry| match &entry.action {
+            Action::Put(Inode {
+                kind: Kind::File(content),
+                ..
+            }) => Some(content),
+            _ => None,
+        })
+    }
+
     /// Counts a layer that need not be read, as if it were.
     pub(crate) fn charge(self, budget: &Budget, limits: &Limits) -> Result<Self, Error> {
         let Used {
@@ -324,7 +336,8 @@ impl<'a, R: Read, S: ContentSink> Reader<'a, R, S> {
 
     fn begin(&mut self, path: TreePath, metadata: Metadata, size: u64) -> Result<(), Fault> {
         // What is promised counts when it comes: an archive that is cut off says so.
-        self.sink.begin(size.min(self.options.limits.file))?;
+        self.sink
+            .begin(&metadata, size.min(self.options.limits.file))?;
         self.file = Some(File {
             path,
             metadata,

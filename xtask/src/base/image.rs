@@ -121,7 +121,7 @@ struct InMemory(Vec<u8>);
 impl ContentSink for InMemory {
     type Content = Content;
 
-    fn begin(&mut self, _: u64) -> io::Result<()> {
+    fn begin(&mut self, _: &Metadata, _: u64) -> io::Result<()> {
         self.0.clear();
         Ok(())
     }

@@ -15,6 +15,8 @@ mod law;
 mod layout;
 mod merge;
 mod mutations;
+#[cfg(feature = "ostree")]
+mod ostree;
 #[path = "../../fuzz/properties/mod.rs"]
 mod properties;
 mod vectors;

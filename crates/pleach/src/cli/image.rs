@@ -10,7 +10,7 @@ use cap_std::fs::Dir;
 use pleach_fs_tree::{FileContent, MaterializeOptions, Tree, materialize_parallel};
 use pleach_image_fetch::{ImageReference, Transport};
 use pleach_layer_merge::{
-    ContentRef, ContentStore, Image, Layout, MergeOptions, StoreOptions, index_cached,
+    ContentRef, ContentStore, Image, Layout, MergeOptions, Note, StoreOptions, index_cached,
     take_contents,
 };
 
@@ -77,18 +77,20 @@ impl OpenImage {
         self.image.digest().to_string()
     }
 
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     pub(crate) fn image(&self) -> &Image {
         &self.image
     }
 
     /// The manifest as text.
-    #[cfg(feature = "deploy")]
     pub(crate) fn manifest(&self) -> Result<String> {
         Ok(String::from_utf8(self.image.manifest_bytes().to_vec())?)
     }
 
     /// The configuration as text.
-    #[cfg(feature = "deploy")]
     pub(crate) fn config(&self) -> Result<String> {
         Ok(String::from_utf8(self.image.config_bytes().to_vec())?)
     }
@@ -109,7 +111,6 @@ impl OpenImage {
     }
 
     /// The version that it gives itself.
-    #[cfg(feature = "deploy")]
     pub(crate) fn version(&self) -> Option<String> {
         self.image
             .label("org.opencontainers.image.version")
@@ -145,14 +146,19 @@ impl OpenImage {
         let store = ContentStore::new(spool, store)?;
         let merged = pleach_layer_merge::merge(&self.layout, &self.image, &store, options)
             .with_context(|| format!("merging {}", self.reference))?;
-        for note in &merged.notes {
+        self.tell(&merged.notes);
+        Ok(Merged(merged))
+    }
+
+    /// Says what of the image is left out.
+    pub(crate) fn tell(&self, notes: &[Note]) {
+        for note in notes {
             let (layer, path, what) = (note.layer, &note.path, &note.what);
             output::step(&format!(
                 "{}: layer {layer}: {path}: {what}",
                 self.reference
             ));
         }
-        Ok(Merged(merged))
     }
 
     /// Writes the merged tree into an empty directory, as fast as this machine can; with

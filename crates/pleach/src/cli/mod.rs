@@ -19,6 +19,7 @@ mod image;
 mod inject;
 mod inspect;
 mod lint;
+mod ostree;
 mod output;
 #[cfg(feature = "deploy")]
 mod parity;

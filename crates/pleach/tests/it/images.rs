@@ -166,6 +166,40 @@ fn umoci_and_pleach_unpack_the_derived_image_alike() {
 }
 
 #[test]
+fn an_image_becomes_an_ostree_commit() {
+    let test = "an_image_becomes_an_ostree_commit";
+    if !has(test, "ostree") {
+        return;
+    }
+    let folder = scratch();
+    prepare(folder.path());
+    derive(folder.path(), "oci:derived:site");
+    let import = |name: &str, more: &[&str]| {
+        let arguments = [
+            "unpack",
+            name,
+            "--ostree-repo=repo",
+            "--no-owners",
+            "--cache=kept",
+        ];
+        pleach(folder.path(), &[&arguments, more].concat())
+    };
+    let (code, commit, stderr) = import("oci:derived:site", &["--ref=a/site"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let again = import("oci:derived:site", &["--ref=a/site"]);
+    assert_eq!(again, (Some(0), commit.clone(), stderr));
+    let found = run(
+        folder.path(),
+        "ostree",
+        &["rev-parse", "--repo=repo", "a/site"],
+    );
+    assert_eq!(found.trim(), commit.trim());
+    run(folder.path(), "ostree", &["fsck", "--repo=repo", "-q"]);
+    let motd = ["cat", "--repo=repo", "a/site", "/usr/etc/motd"];
+    assert_eq!(run(folder.path(), "ostree", &motd), "derived");
+}
+
+#[test]
 fn a_path_says_which_layer_it_is_from() {
     let folder = scratch();
     prepare(folder.path());

@@ -1,0 +1,144 @@
+//! An image into an ostree repository, without unpacking it first.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use pleach_fs_tree::{Kind, Tree, TreePath};
+use pleach_layer_merge::MergeOptions;
+use pleach_layer_merge::ostree::{
+    CommitOptions, ImportOptions, Mode, Object, Repo, TransactionOptions, Unstorable, Value,
+};
+
+use super::image::{OpenImage, make, require_root};
+use super::output;
+
+/// What is asked of `unpack` about a repository.
+#[derive(Args)]
+pub(crate) struct Ostree {
+    /// Commit the tree to this ostree repository instead, and print the commit. It is made if it is
+    /// missing; /etc becomes /usr/etc.
+    #[arg(long, value_name = "REPO", conflicts_with = "directory")]
+    ostree_repo: Option<PathBuf>,
+    /// The ref that is to point to the commit.
+    #[arg(
+        long = "ref",
+        value_name = "NAME",
+        requires = "ostree_repo",
+        default_value = "pleach/image"
+    )]
+    reference: String,
+    /// Keep the indexes of layers here: a layer whose files the repository has is not read again.
+    #[arg(long, value_name = "DIR", requires = "ostree_repo")]
+    cache: Option<PathBuf>,
+    /// Leave out what ostree cannot hold (devices, fifos, sockets), and say what it was.
+    #[arg(long, requires = "ostree_repo")]
+    skip_unstorable: bool,
+}
+
+impl Ostree {
+    pub(crate) fn run(&self, image: &OpenImage, no_owners: bool, low_memory: bool) -> Result<()> {
+        let path = self.ostree_repo.as_deref().context("no repository")?;
+        let dir = make(path)?;
+        let repo = match (dir.try_exists("config")?, no_owners) {
+            (true, _) => Repo::open(&dir),
+            (false, true) => Repo::create(&dir, Mode::BareUser),
+            (false, false) => {
+                require_root("unpack --ostree-repo (without --no-owners)")?;
+                Repo::create(&dir, Mode::Bare)
+            }
+        };
+        let repo = repo.with_context(|| format!("opening {}", path.display()))?;
+        if repo.mode() == Mode::Bare {
+            require_root("a repository of the mode bare")?;
+        }
+        let cache = self.cache.as_deref().map(make).transpose()?;
+        let options = ImportOptions {
+            merge: MergeOptions {
+                file_digests: false,
+                threads: usize::from(low_memory),
+                ..MergeOptions::default()
+            },
+            cache: cache.as_ref(),
+        };
+        let mut transaction = repo.transaction(TransactionOptions::default())?;
+        let imported = transaction
+            .import(image.layout(), image.image(), &options)
+            .with_context(|| format!("importing {}", image.reference()))?;
+        image.tell(&imported.merged.notes);
+        let tree = &imported.merged.tree;
+        if has_policy(tree) {
+            output::step("the image has a SELinux policy: its labels are not computed");
+        }
+        let options = CommitOptions {
+            subject: image.digest(),
+            timestamp: image.created(),
+            metadata: metadata(image, tree, &self.reference)?,
+            move_etc: true,
+            unstorable: match self.skip_unstorable {
+                true => Unstorable::LeaveOut,
+                false => Unstorable::Refuse,
+            },
+            ..CommitOptions::default()
+        };
+        let commit = transaction.commit(tree, &options)?;
+        for left_out in &commit.left_out {
+            output::step(&format!("left out: {left_out}"));
+        }
+        transaction.finish(&[(&self.reference, commit.name)])?;
+        output::print(&format!("{}\n", commit.checksum()))
+    }
+}
+
+/// The keys by which ostree and bootc find again what it is, as `deploy` sets them.
+fn metadata(
+    image: &OpenImage,
+    tree: &Tree<Object>,
+    reference: &str,
+) -> Result<BTreeMap<String, Value>> {
+    let mut metadata = BTreeMap::new();
+    let mut put = |key: &str, value| metadata.insert(key.to_owned(), value);
+    put(
+        "ostree.ref-binding",
+        Value::List(vec![reference.to_owned()]),
+    );
+    if let Some(kernel) = kernel(tree) {
+        put("ostree.bootable", Value::Bool(true));
+        put("ostree.linux", Value::Text(kernel));
+    }
+    if let Some(version) = image.version() {
+        put("version", Value::Text(version));
+    }
+    put("ostree.manifest-digest", Value::Text(image.digest()));
+    put("ostree.manifest", Value::Text(image.manifest()?));
+    put(
+        "ostree.container.image-config",
+        Value::Text(image.config()?),
+    );
+    Ok(metadata)
+}
+
+/// The version of the kernel, if there is exactly one.
+fn kernel(tree: &Tree<Object>) -> Option<String> {
+    let modules = tree
+        .get(&TreePath::new("usr/lib/modules").ok()?)?
+        .entries()?;
+    let mut kernels = modules.iter().filter(|&(_, &id)| {
+        let vmlinuz = tree.child(id, b"vmlinuz");
+        vmlinuz.is_some_and(|id| matches!(tree.inode(id).kind, Kind::File(_)))
+    });
+    let (name, _) = kernels.next()?;
+    if kernels.next().is_some() {
+        return None;
+    }
+    String::from_utf8(name.as_bytes().to_vec()).ok()
+}
+
+/// Whether libostree would label the files of the commit.
+fn has_policy(tree: &Tree<Object>) -> bool {
+    ["etc/selinux/config", "usr/etc/selinux/config"]
+        .into_iter()
+        .filter_map(|path| TreePath::new(path).ok())
+        .any(|path| tree.lookup(&path).is_some())
+}
