@@ -222,11 +222,7 @@ impl Want {
     }
 }
 
-fn verify(
-    mut verifier: Verifier,
-    mut file: File,
-    seen: impl Fn(u64),
-) -> std::io::Result<Found> {
+fn verify(mut verifier: Verifier, mut file: File, seen: impl Fn(u64)) -> std::io::Result<Found> {
     let mut chunk = vec![0; 256 << 10];
     loop {
         match file.read(&mut chunk) {

@@ -88,7 +88,10 @@ pub fn gc(store: &Dir, options: &GcOptions) -> Result<Collected, Error> {
     for blob in store.blobs()? {
         if reachable.contains(&blob.digest) {
             done.kept += 1;
-        } else if options.keep_since.is_some_and(|since| blob.written >= since) {
+        } else if options
+            .keep_since
+            .is_some_and(|since| blob.written >= since)
+        {
             done.recent += 1;
         } else {
             if !options.dry_run {
@@ -126,7 +129,9 @@ fn reachable(store: &Store, options: &GcOptions) -> Result<BTreeSet<Digest>, Err
         let path = format!("blobs/sha256/{}", digest.hex());
         let bytes = match store.read_blob(digest, max) {
             Ok(bytes) => bytes,
-            Err(Error::Store { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
+            Err(Error::Store { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                continue;
+            }
             // Too large for a document, and nobody says that it is one.
             Err(Error::Store { .. }) if !must => continue,
             Err(error) => return Err(error),

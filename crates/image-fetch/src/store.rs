@@ -363,10 +363,13 @@ impl Store {
             let mut list = || -> io::Result<()> {
                 for entry in dir.entries()? {
                     let name = entry?.file_name();
-                    let digest = name.to_str().and_then(|it| format!("sha256:{it}").parse().ok());
-                    let (Some(digest), stat) =
-                        (digest, rustix::fs::statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW)?)
-                    else {
+                    let digest = name
+                        .to_str()
+                        .and_then(|it| format!("sha256:{it}").parse().ok());
+                    let (Some(digest), stat) = (
+                        digest,
+                        rustix::fs::statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW)?,
+                    ) else {
                         continue;
                     };
                     if FileType::from_raw_mode(stat.st_mode).is_file() {

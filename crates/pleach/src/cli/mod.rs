@@ -14,6 +14,7 @@ mod derive;
 mod etc;
 mod exit;
 mod fetch;
+mod gc;
 mod generate;
 mod image;
 mod inject;
@@ -42,6 +43,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Fetch(fetch::Fetch),
+    Gc(gc::Gc),
     Inspect(inspect::Inspect),
     Lint(lint::Lint),
     Unpack(unpack::Unpack),
@@ -63,6 +65,7 @@ enum Verb {
 pub(crate) fn main() -> ExitCode {
     let end = match Cli::parse().verb {
         Verb::Fetch(verb) => verb.run(),
+        Verb::Gc(verb) => verb.run(),
         Verb::Inspect(verb) => verb.run(),
         Verb::Lint(verb) => verb.run(),
         Verb::Unpack(verb) => verb.run(),
