@@ -98,6 +98,7 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
         let right = want.check_layer(&found)?;
         let store = self.store.clone();
         blocking(move || store.commit_blob(partial, digest)).await?;
+        want.whole();
         (self.progress)(Event::BlobDone { digest, size });
         Ok(Got {
             origin: Origin::Fetched,

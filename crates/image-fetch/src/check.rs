@@ -1,12 +1,14 @@
 //! Whether what was found in a stream is what the manifest and the config promise.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use cap_std::fs::File;
 use tokio::sync::mpsc;
 
+use crate::follow::Stream;
 use crate::manifest::{Descriptor, layer_compression};
-use crate::store::{Partial, Store};
+use crate::store::{self, Partial, Store};
 use crate::verify::{Content, Found, Verifier};
 use crate::{Compression, Digest, Error, PresentBlobs};
 
@@ -17,6 +19,8 @@ pub(crate) struct Want {
     pub(crate) blob: Descriptor,
     /// `None` for the config.
     pub(crate) layer: Option<WantLayer>,
+    /// Whoever reads it meanwhile.
+    pub(crate) stream: Option<Arc<Stream>>,
 }
 
 #[derive(Clone, Debug)]
@@ -134,16 +138,24 @@ impl Want {
     /// config speaks of, is an error: to fetch it again would not help.
     pub(crate) fn present(&self, store: &Store, how: PresentBlobs) -> Result<Present, Error> {
         let digest = self.blob.digest;
-        let Some(file) = store.open_blob(digest)? else {
+        let Some(store::Found { file, trusted }) = store.open_blob(digest)? else {
             return Ok(Present::Nothing);
         };
+        let how = if trusted { how } else { PresentBlobs::Digest };
         let read = |source| Error::Store {
             operation: "read",
             path: format!("blobs/sha256/{}", digest.hex()),
             source,
         };
+        if let Some(stream) = &self.stream {
+            let file = file.try_clone().map_err(read)?;
+            stream.begin(Arc::new(file.into_std().into()));
+        }
         let found = match how {
-            PresentBlobs::Digest => verify(self.verifier(), file).map_err(read)?,
+            PresentBlobs::Digest => {
+                let seen = |length| self.grown(length);
+                verify(self.verifier(), file, seen).map_err(read)?
+            }
             PresentBlobs::Size => {
                 let size = file.metadata().map_err(read)?.len();
                 let mut head = Vec::new();
@@ -161,7 +173,24 @@ impl Want {
             store.remove_blob(digest)?;
             return Ok(Present::Damaged);
         }
-        self.check_layer(&found).map(Present::Right)
+        store.trust(digest);
+        let right = self.check_layer(&found)?;
+        self.whole();
+        Ok(Present::Right(right))
+    }
+
+    fn grown(&self, length: u64) {
+        // More than there should be is nobody's to read.
+        if let Some(stream) = self.stream.as_ref().filter(|_| length <= self.blob.size) {
+            stream.grown(length);
+        }
+    }
+
+    /// The blob is in the store, and right.
+    pub(crate) fn whole(&self) {
+        if let Some(stream) = &self.stream {
+            stream.whole(self.blob.size);
+        }
     }
 
     /// Writes what comes to a partial file, up to the end of the stream, and says what it was.
@@ -172,6 +201,9 @@ impl Want {
         mut from: mpsc::Receiver<Vec<u8>>,
     ) -> Result<(Partial, Found), Error> {
         let mut partial = store.partial(&self.blob.digest.hex())?;
+        if let Some(stream) = &self.stream {
+            stream.begin(partial.file());
+        }
         let mut verifier = self.verifier();
         while let Some(chunk) = from.blocking_recv() {
             verifier.update(&chunk);
@@ -184,17 +216,21 @@ impl Want {
                 });
             }
             partial.write_all(&chunk)?;
+            self.grown(verifier.size());
         }
         Ok((partial, verifier.finish()))
     }
 }
 
-fn verify(mut verifier: Verifier, mut file: File) -> std::io::Result<Found> {
+fn verify(mut verifier: Verifier, mut file: File, seen: impl Fn(u64)) -> std::io::Result<Found> {
     let mut chunk = vec![0; 256 << 10];
     loop {
         match file.read(&mut chunk) {
             Ok(0) => return Ok(verifier.finish()),
-            Ok(count) => verifier.update(&chunk[..count]),
+            Ok(count) => {
+                verifier.update(&chunk[..count]);
+                seen(verifier.size());
+            }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

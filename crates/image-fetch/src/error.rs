@@ -56,6 +56,21 @@ pub enum Error {
         /// The first version that applies policies.
         needed: &'static str,
     },
+    /// The signature policy takes the image without asking for anything, and
+    /// [`FetchOptions::enforce_policy`](crate::FetchOptions::enforce_policy) forbids that.
+    #[error("{image}: the signature policy accepts it unsigned, and signatures are to be enforced")]
+    PolicyAcceptsAnything {
+        /// The image reference.
+        image: String,
+    },
+    /// The signature policy refuses the image.
+    #[error("{image}: the signature policy refuses it: {reason}")]
+    PolicyRefuses {
+        /// The image reference.
+        image: String,
+        /// What skopeo says about it.
+        reason: String,
+    },
     /// skopeo, or the registry through it, refused or failed.
     #[error("{image}: {operation}: {message}")]
     Proxy {
@@ -179,6 +194,14 @@ pub enum Error {
         compression: Compression,
         /// What the decoder said.
         problem: String,
+    },
+    /// Who read the layers while they were fetched has refused them, or failed.
+    #[error("{image}: {source}")]
+    Refused {
+        /// The image reference.
+        image: String,
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The file system has too little room for what is missing.
     #[error("{image}: {needed} bytes are needed, the store's file system has {available}")]

@@ -5,7 +5,8 @@ use cap_std::fs::Dir;
 use tokio::sync::oneshot;
 
 use crate::blob::blocking;
-use crate::job::Job;
+use crate::follow::{Follow, LayerStream};
+use crate::job::{Job, Whole};
 use crate::store::Store;
 use crate::{Compression, Digest, Error, Event, FetchOptions, ImageReference, index};
 
@@ -20,6 +21,9 @@ pub struct Fetched {
     /// The digest of the manifest as the source has it. The same, unless the source has another
     /// format and skopeo has converted it.
     pub source_digest: Digest,
+    /// The kinds of the requirements that the signature policy has for the image, and that it meets;
+    /// see [`Policy::requirements`](crate::Policy::requirements).
+    pub policy: Vec<String>,
     /// The image configuration.
     pub config: Blob,
     /// The layers, in order. One that stands in the image twice stands here twice.
@@ -54,7 +58,7 @@ pub struct Layer {
     pub compression: Compression,
     /// The digest of the uncompressed layer, from the config.
     pub diff_id: Digest,
-    /// Whether the bytes were decompressed and found to have that digest.
+    /// Whether the bytes were decompressed here and found to have that digest; not by [`fetch_with`].
     pub diff_id_checked: bool,
 }
 
@@ -90,6 +94,123 @@ pub async fn fetch(
     options: &FetchOptions,
     progress: impl Fn(Event) + Send + Sync,
 ) -> Result<Fetched, Error> {
+    within(reference, store, options, &progress, async |job| {
+        let whole = job.run().await?;
+        job.commit(&whole).await
+    })
+    .await
+}
+
+/// As [`fetch`], and meanwhile `read` reads the layers: it is called on a thread of its own as soon
+/// as the config is known, and what it returns is returned when all is there. Layers that the store
+/// has, and those that are being fetched, are read alike.
+///
+/// **The diff IDs are `read`'s to check** ([`LayerStream::diff_id`]); size and digest of each blob
+/// are checked here as ever, and a reader comes to the end of a blob only after that. The image is
+/// named in `index.json` after `read` has returned, and not if it has refused the image.
+///
+/// `read` may be called a second time, with layers that are whole: if it has failed and a blob that
+/// it was reading had to be fetched anew, since what it saw may not have been the blob. An image that
+/// skopeo converts from another format is given to it once it is there.
+///
+/// Dropping the future makes every reader fail; `read` itself goes on until it notices.
+///
+/// # Errors
+/// Any [`Error`]; [`Error::Refused`] with what `read` has returned.
+pub async fn fetch_with<T, E, R>(
+    reference: &ImageReference,
+    store: &Dir,
+    options: &FetchOptions,
+    progress: impl Fn(Event) + Send + Sync,
+    read: R,
+) -> Result<(Fetched, T), Error>
+where
+    T: Send + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    R: Fn(&[LayerStream]) -> Result<T, E> + Send + Sync + 'static,
+{
+    let read = Arc::new(read);
+    within(reference, store, options, &progress, async |mut job| {
+        let (announce, announced) = oneshot::channel();
+        let follow = Arc::new(Follow::new(announce));
+        job.follow = Some(follow.clone());
+        let (whole, value) = followed(&job, &follow, announced, &read).await?;
+        Ok((job.commit(&whole).await?, value))
+    })
+    .await
+}
+
+async fn followed<T, E, R>(
+    job: &Job<'_, impl Fn(Event) + Sync>,
+    follow: &Arc<Follow>,
+    announced: oneshot::Receiver<Vec<LayerStream>>,
+    read: &Arc<R>,
+) -> Result<(Whole, T), Error>
+where
+    T: Send + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    R: Fn(&[LayerStream]) -> Result<T, E> + Send + Sync + 'static,
+{
+    let reading = |layers: Vec<LayerStream>| {
+        let (read, image) = (read.clone(), job.image.to_owned());
+        blocking(move || {
+            read(&layers).map_err(|source| Error::Refused {
+                image,
+                source: source.into(),
+            })
+        })
+    };
+    let _given_up = GiveUp(follow.clone());
+    // Not pinned in place: it has to be gone, with its skopeo, before an error is returned.
+    let mut fetching = Box::pin(job.run());
+    let mut first = std::pin::pin!(async {
+        match announced.await {
+            Ok(layers) => Some(reading(layers).await),
+            Err(_) => None,
+        }
+    });
+    let (whole, first) = tokio::select! {
+        whole = &mut fetching => match whole {
+            Ok(whole) => {
+                follow.announce_nothing();
+                (whole, first.await)
+            }
+            Err(error) => {
+                follow.give_up();
+                first.await;
+                return Err(error);
+            }
+        },
+        first = &mut first => match first {
+            // Whatever else comes, these layers are what they are.
+            Some(Err(error)) if !follow.restarted() => return Err(error),
+            first => (fetching.await?, first),
+        },
+    };
+    let value = match first {
+        Some(Ok(value)) => value,
+        Some(Err(error)) if !follow.restarted() => return Err(error),
+        _ => reading(job.stored_layers(&whole).await?).await?,
+    };
+    Ok((whole, value))
+}
+
+struct GiveUp(Arc<Follow>);
+
+impl Drop for GiveUp {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
+/// Does `work` with the store's lock held, and returns when all that it has begun has ended.
+async fn within<T, P: Fn(Event) + Send + Sync>(
+    reference: &ImageReference,
+    store: &Dir,
+    options: &FetchOptions,
+    progress: &P,
+    work: impl AsyncFnOnce(Job<'_, P>) -> Result<T, Error>,
+) -> Result<T, Error> {
     let image = reference.to_string();
     if let Some(name) = options
         .ref_name
@@ -100,17 +221,21 @@ pub async fn fetch(
     }
     // Before anything is touched; Session::open does it again against what skopeo can do.
     options.policy.is_strict(reference.transport())?;
+    if options.enforce_policy && !options.policy.is_enforced(reference)? {
+        return Err(Error::PolicyAcceptsAnything { image });
+    }
     let (released, all_released) = oneshot::channel();
     let work = async {
-        let store = open_store(store, options, &progress, released).await?;
+        let store = open_store(store, options, progress, released).await?;
         let job = Job {
             reference,
             image: &image,
             options,
-            progress: &progress,
+            progress,
             store,
+            follow: None,
         };
-        job.run().await
+        work(job).await
     };
     let result = match options.deadline {
         None => work.await,

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use crate::blob::{Got, blocking};
 use crate::check::{Right, Want, WantLayer};
+use crate::follow::{Follow, LayerStream, Stream};
+use crate::judge::judge;
 use crate::manifest::{self, Descriptor, Manifest, OCI_MANIFEST};
 use crate::session::Session;
 use crate::store::Store;
@@ -22,6 +24,28 @@ pub(crate) struct Job<'a, P> {
     pub(crate) options: &'a FetchOptions,
     pub(crate) progress: &'a P,
     pub(crate) store: Arc<Store>,
+    /// Whoever reads the layers meanwhile.
+    pub(crate) follow: Option<Arc<Follow>>,
+}
+
+/// An image of which every blob is there.
+pub(crate) struct Whole {
+    source: Arc<Source>,
+    diff_ids: Vec<Digest>,
+    blobs: HashMap<Digest, Got>,
+}
+
+impl Whole {
+    /// The manifest as it is stored.
+    fn manifest(&self, image: &str) -> Result<Vec<u8>, Error> {
+        let source = &self.source;
+        if !source.converted {
+            return Ok(source.bytes.clone());
+        }
+        let blobs = self.blobs.iter();
+        let found = blobs.map(|(digest, got)| (*digest, got.right.compression));
+        manifest::with_layer_types(image, &source.bytes, &found.collect())
+    }
 }
 
 /// What is known about the image, kept over attempts.
@@ -51,14 +75,37 @@ fn delay(retry: &Retry, failures: u32) -> Duration {
     full - full.mul_f64(random as f64 / 1024.0)
 }
 
+/// The layers of a manifest, nothing of them read yet. A layer that stands there twice is one stream.
+fn streams(manifest: &Manifest, diff_ids: &[Digest]) -> Vec<LayerStream> {
+    let mut streams: HashMap<Digest, Arc<Stream>> = HashMap::new();
+    let layers = manifest.layers.iter().zip(diff_ids).enumerate();
+    let stream = |(index, (layer, &diff_id)): (usize, (&Descriptor, &Digest))| LayerStream {
+        index,
+        digest: layer.digest,
+        size: layer.size,
+        media_type: layer.media_type.clone(),
+        diff_id,
+        stream: streams.entry(layer.digest).or_default().clone(),
+    };
+    layers.map(stream).collect()
+}
+
 impl<P: Fn(Event) + Sync> Job<'_, P> {
-    pub(crate) async fn run(&self) -> Result<Fetched, Error> {
+    /// Attempts until every blob is there.
+    pub(crate) async fn run(&self) -> Result<Whole, Error> {
         let mut known = Known::default();
         let mut failures = 0;
         loop {
             let before = known.blobs.len();
             let error = match self.attempt(&mut known).await {
-                Ok(source) => return self.commit(&source, &known).await,
+                Ok((source, diff_ids)) => {
+                    let blobs = known.blobs;
+                    return Ok(Whole {
+                        source,
+                        diff_ids,
+                        blobs,
+                    });
+                }
                 Err(error) => error,
             };
             failures = if known.blobs.len() > before {
@@ -115,6 +162,9 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
         let (digest, bytes) = session.manifest().await?;
         let digest: Digest = digest.parse()?;
         let manifest = Manifest::parse(self.image, &bytes, &self.options.limits)?;
+        if !session.judged {
+            judge(self, &manifest, Digest::of(&bytes)).await?;
+        }
         (self.progress)(Event::Resolved {
             source_digest: digest,
             layers: manifest.layers.len() as u64,
@@ -141,6 +191,7 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
             image: self.image.to_owned(),
             blob,
             layer: None,
+            stream: None,
         };
         if let Entry::Vacant(unknown) = known.blobs.entry(digest) {
             unknown.insert(match self.present(&want).await? {
@@ -162,6 +213,7 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
     ) -> Result<(), Error> {
         let wanted = self.wanted(source, diff_ids, known)?;
         self.check_space(&wanted).await?;
+        let wanted = self.followed(wanted, source, diff_ids);
         let mut waiting = wanted.iter();
         let mut running = FuturesUnordered::new();
         let mut first = Ok(());
@@ -216,13 +268,43 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
                 layer: Some(WantLayer {
                     diff_id,
                     max_content: self.options.limits.uncompressed_bytes,
-                    check_diff_id: self.options.check_diff_ids,
+                    check_diff_id: self.options.check_diff_ids && self.follow.is_none(),
                     strict_type: !source.converted,
                 }),
+                stream: None,
             });
         }
         wanted.sort_by_key(|want| std::cmp::Reverse(want.blob.size));
         Ok(wanted)
+    }
+
+    /// With the streams of those who read meanwhile. What skopeo has converted has none: only the
+    /// layers themselves say how they are compressed.
+    fn followed(&self, mut wanted: Vec<Want>, source: &Source, diff_ids: &[Digest]) -> Vec<Want> {
+        if let Some(follow) = self.follow.as_ref().filter(|_| !source.converted) {
+            follow.announce(|| streams(&source.manifest, diff_ids));
+            for want in &mut wanted {
+                want.stream = follow.stream(want.blob.digest);
+            }
+        }
+        wanted
+    }
+
+    /// The layers of an image that is there, to be read from the store.
+    pub(crate) async fn stored_layers(&self, whole: &Whole) -> Result<Vec<LayerStream>, Error> {
+        let manifest = whole.manifest(self.image)?;
+        let manifest = Manifest::parse(self.image, &manifest, &self.options.limits)?;
+        let layers = streams(&manifest, &whole.diff_ids);
+        let store = self.store.clone();
+        blocking(move || {
+            for layer in &layers {
+                let file = store.need_blob(layer.digest)?;
+                layer.stream.begin(Arc::new(file.into_std().into()));
+                layer.stream.whole(layer.size);
+            }
+            Ok(layers)
+        })
+        .await
     }
 
     async fn check_space(&self, wanted: &[Want]) -> Result<(), Error> {
@@ -248,21 +330,14 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
         })
     }
 
-    async fn commit(
-        &self,
-        (source, diff_ids): &(Arc<Source>, Vec<Digest>),
-        known: &Known,
-    ) -> Result<Fetched, Error> {
-        let bytes = if source.converted {
-            let found = known
-                .blobs
-                .iter()
-                .map(|(digest, got)| (*digest, got.right.compression))
-                .collect();
-            manifest::with_layer_types(self.image, &source.bytes, &found)?
-        } else {
-            source.bytes.clone()
-        };
+    /// Names the image.
+    pub(crate) async fn commit(&self, whole: &Whole) -> Result<Fetched, Error> {
+        let Whole {
+            source,
+            diff_ids,
+            blobs: known,
+        } = whole;
+        let bytes = whole.manifest(self.image)?;
         // Read again what is stored, so that what is reported cannot differ from it.
         let stored = Manifest::parse(self.image, &bytes, &self.options.limits)?;
         let size = bytes.len() as u64;
@@ -283,19 +358,19 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
             let blobs = stored.unique_blobs();
             let of = blobs
                 .iter()
-                .filter(|(digest, _)| known.blobs[digest].origin == origin);
+                .filter(|(digest, _)| known[digest].origin == origin);
             of.map(|(_, size)| size).sum()
         };
         let blob = |it: &Descriptor| Blob {
             digest: it.digest,
             size: it.size,
-            origin: known.blobs[&it.digest].origin,
+            origin: known[&it.digest].origin,
         };
         let layer = |(it, &diff_id): (&Descriptor, &Digest)| {
             let Right {
                 compression,
                 diff_id_checked,
-            } = known.blobs[&it.digest].right;
+            } = known[&it.digest].right;
             let media_type = it.media_type.clone();
             Layer {
                 blob: blob(it),
@@ -309,6 +384,7 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
             manifest_digest,
             manifest_size: size,
             source_digest: source.digest,
+            policy: self.options.policy.requirements(self.reference)?,
             config: blob(&stored.config),
             layers: stored.layers.iter().zip(diff_ids).map(layer).collect(),
             bytes_fetched: sum(Origin::Fetched),

@@ -75,6 +75,15 @@ pub(crate) fn layer_compression(media_type: &str) -> Option<Compression> {
     })
 }
 
+/// Whether this is the type of an image's configuration.
+pub(crate) fn is_config(media_type: &str) -> bool {
+    matches!(
+        media_type,
+        "application/vnd.oci.image.config.v1+json"
+            | "application/vnd.docker.container.image.v1+json"
+    )
+}
+
 fn layer_media_type(compression: Compression) -> &'static str {
     match compression {
         Compression::None => "application/vnd.oci.image.layer.v1.tar",
@@ -149,11 +158,7 @@ impl Manifest {
             .config
             .ok_or_else(|| wrong("it names no config".into()))?;
         let config = descriptor("config", config)?;
-        if !matches!(
-            config.media_type.as_str(),
-            "application/vnd.oci.image.config.v1+json"
-                | "application/vnd.docker.container.image.v1+json"
-        ) {
+        if !is_config(&config.media_type) {
             return Err(wrong(format!(
                 "its config is a {:?}: an artifact, no container image",
                 config.media_type

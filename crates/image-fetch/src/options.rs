@@ -9,6 +9,14 @@ use crate::Policy;
 pub struct FetchOptions {
     /// The signature policy in effect.
     pub policy: Policy,
+    /// Whether an image is refused that the policy takes without asking for anything
+    /// (`insecureAcceptAnything`). Default false.
+    pub enforce_policy: bool,
+    /// Whether `skopeo copy` is asked to apply a policy that skopeo's proxy is too old to apply
+    /// (protocol before 0.2.6). It is asked before anything of the image is stored, transfers the
+    /// manifest, its signatures and the config, and must have seen the manifest that is fetched.
+    /// Default false: such a fetch is refused.
+    pub policy_by_copy: bool,
     /// The name that the image gets in the layout (`org.opencontainers.image.ref.name`). An image
     /// that had the name before loses it. Without a name the image is found by its digest only.
     pub ref_name: Option<String>,
@@ -50,6 +58,8 @@ impl FetchOptions {
     pub fn new(policy: Policy) -> Self {
         Self {
             policy,
+            enforce_policy: false,
+            policy_by_copy: false,
             ref_name: None,
             tls_verify: true,
             authfile: None,

@@ -134,6 +134,32 @@ impl ImageReference {
     }
 }
 
+/// The scopes of containers-policy.json(5) that a registry reference lies in, the most specific first.
+pub(crate) fn docker_scopes(name: &str) -> Vec<String> {
+    let (path, tag, digest) = split_docker(name);
+    let full = match path.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => path.to_owned(),
+        Some(_) => format!("docker.io/{path}"),
+        None => format!("docker.io/library/{path}"),
+    };
+    let identity = match digest {
+        Some(digest) => format!("{full}@{digest}"),
+        None => format!("{full}:{}", tag.unwrap_or("latest")),
+    };
+    let mut scopes = vec![identity];
+    let mut rest = &*full;
+    scopes.push(rest.to_owned());
+    while let Some((parent, _)) = rest.rsplit_once('/') {
+        scopes.push(parent.to_owned());
+        rest = parent;
+    }
+    while let Some((_, parent)) = rest.split_once('.') {
+        scopes.push(format!("*.{parent}"));
+        rest = parent;
+    }
+    scopes
+}
+
 impl fmt::Display for ImageReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let slashes = if self.transport == Transport::Docker {

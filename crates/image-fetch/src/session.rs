@@ -29,6 +29,8 @@ pub(crate) struct Session {
     name: String,
     stall: Stall,
     leash: Leash,
+    /// Whether the policy, if it asks for anything, was applied when the image was opened.
+    pub(crate) judged: bool,
     /// Whether skopeo has been seen to have ended; whoever asks it something holds the lock.
     ended: Mutex<bool>,
 }
@@ -51,11 +53,14 @@ impl Session {
             .await?;
         let (proxy, leash) = starting.map_err(|it| skopeo::start_error(&name, options, it))?;
         let opening = async {
-            check_protocol(&name, &proxy, strict)?;
-            open_image(image, &proxy, &stall).await
+            let judged = check_protocol(&name, &proxy, strict, options.policy_by_copy)?;
+            let image = open_image(image, &proxy, &stall).await;
+            let image = image.map_err(|error| skopeo::open_error(&name, strict, error))?;
+            Ok((image, judged))
         };
         match opening.await {
-            Ok(image) => Ok(Self {
+            Ok((image, judged)) => Ok(Self {
+                judged,
                 proxy,
                 image,
                 name,
@@ -187,11 +192,19 @@ impl Session {
     }
 }
 
-/// Older versions open an image whatever the policy says.
-fn check_protocol(name: &str, proxy: &ImageProxy, strict: bool) -> Result<(), Error> {
+/// Whether the policy is applied when an image is opened, as older versions do not.
+fn check_protocol(
+    name: &str,
+    proxy: &ImageProxy,
+    strict: bool,
+    by_copy: bool,
+) -> Result<bool, Error> {
     let found = proxy.protocol_version();
     if !strict || (found.major, found.minor, found.patch) >= POLICY_PROTOCOL {
-        return Ok(());
+        return Ok(true);
+    }
+    if by_copy {
+        return Ok(false);
     }
     Err(Error::PolicyNotApplied {
         image: name.to_owned(),

@@ -17,6 +17,8 @@ use crate::{Error, FetchOptions, Policy};
 /// Descriptors in the child. The proxy crate keeps 100 to 199 for itself.
 const FD_POLICY: i32 = 200;
 const FD_TEMPORARY: i32 = 201;
+/// The directory of the latter, as skopeo sees it.
+pub(crate) const TEMPORARY: &str = "/proc/self/fd/201";
 const FD_ALIVE: i32 = 202;
 
 /// How long skopeo may take to end when it was told to.
@@ -77,18 +79,34 @@ impl Leash {
 }
 
 pub(crate) fn start(options: &FetchOptions, temporary: OwnedFd) -> Result<Start, Error> {
-    let mut fds = CmdFds::new();
-    let mut command = Command::new(&options.skopeo);
+    let (mut command, mut fds) = command(options, temporary)?;
     let (alive, skopeos_end) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| Error::Process {
             operation: "make a pipe",
             source: error.into(),
         })?;
     fds.take_fd_n(Arc::new(skopeos_end), FD_ALIVE);
+    command.lifecycle_bind_to_parent_thread();
+    command.take_fds(fds);
+
+    let mut config = ImageProxyConfig::default();
+    config.authfile = options.authfile.clone();
+    config.certificate_directory = options.cert_dir.clone();
+    config.insecure_skip_tls_verification = Some(!options.tls_verify);
+    config.insecure_policy = Some(options.policy == Policy::AcceptAnything);
+    config.skopeo_cmd = Some(command);
+    Ok(Start { config, alive })
+}
+
+/// skopeo with the options that all its commands have, and the descriptors that they speak of.
+pub(crate) fn command(
+    options: &FetchOptions,
+    temporary: OwnedFd,
+) -> Result<(Command, CmdFds), Error> {
+    let mut fds = CmdFds::new();
+    let mut command = Command::new(&options.skopeo);
     fds.take_fd_n(Arc::new(temporary), FD_TEMPORARY);
-    command
-        .arg("--tmpdir")
-        .arg(format!("/proc/self/fd/{FD_TEMPORARY}"));
+    command.arg("--tmpdir").arg(TEMPORARY);
     if let Policy::Document(bytes) = &options.policy {
         let document = memory_file(bytes).map_err(|source| Error::Process {
             operation: "pass the policy",
@@ -106,16 +124,7 @@ pub(crate) fn start(options: &FetchOptions, temporary: OwnedFd) -> Result<Start,
             command.arg("--override-variant").arg(variant);
         }
     }
-    command.lifecycle_bind_to_parent_thread();
-    command.take_fds(fds);
-
-    let mut config = ImageProxyConfig::default();
-    config.authfile = options.authfile.clone();
-    config.certificate_directory = options.cert_dir.clone();
-    config.insecure_skip_tls_verification = Some(!options.tls_verify);
-    config.insecure_policy = Some(options.policy == Policy::AcceptAnything);
-    config.skopeo_cmd = Some(command);
-    Ok(Start { config, alive })
+    Ok((command, fds))
 }
 
 fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
@@ -123,6 +132,28 @@ fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     let mut file = cap_std::fs::File::from_std(fd.into());
     file.write_all(bytes)?;
     Ok(file.into_std().into())
+}
+
+/// What an image that cannot be opened says: the policy refuses it, or something else.
+pub(crate) fn open_error(image: &str, strict: bool, error: Error) -> Error {
+    match error {
+        Error::Proxy {
+            message,
+            transient: false,
+            ..
+        } if strict && reads_refused(&message) => Error::PolicyRefuses {
+            image: image.to_owned(),
+            reason: message,
+        },
+        other => other,
+    }
+}
+
+/// The sentences of a policy; there is nothing but sentences.
+fn reads_refused(message: &str) -> bool {
+    ["rejected by policy", "image rejected", "signature"]
+        .iter()
+        .any(|it| message.to_lowercase().contains(it))
 }
 
 pub(crate) fn start_error(image: &str, options: &FetchOptions, error: proxy::Error) -> Error {
@@ -163,7 +194,7 @@ pub(crate) fn proxy_error(image: &str, operation: &str, error: proxy::Error) -> 
 
 /// Before protocol 0.2.8 skopeo's errors are only sentences. Those that HTTP and TCP failures end
 /// up in are known; whatever else it says is taken for final.
-fn reads_transient(message: &str) -> bool {
+pub(crate) fn reads_transient(message: &str) -> bool {
     let message = message.to_lowercase();
     let network = [
         "unexpected eof",

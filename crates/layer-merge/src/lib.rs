@@ -36,7 +36,7 @@ pub use digest::{Digest, parse_digest};
 pub use error::{EntryPosition, Error, ErrorClass, Fault};
 pub use layout::{BlobReader, BlobWriter, History, Image, Layer, Layout, NewImage, append_layer};
 pub use limits::Limits;
-pub use merge::{Merged, Merger, index, index_cached, merge, merge_with, read_tar};
+pub use merge::{Merged, Merger, index, index_cached, merge, merge_blobs, merge_with, read_tar};
 pub use notes::Note;
 pub use oci_spec::image as oci;
 pub use options::{Budget, MergeOptions, XattrAction};

@@ -1,13 +1,13 @@
 //! Layers, one above the other, become one tree.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use cap_std::fs::Dir;
 use pleach_fs_tree::{FileContent, Metadata, Tree, TreePath};
 
 use crate::cache::Cache;
 use crate::entry::Action;
-use crate::layout::{Image, Layout};
+use crate::layout::{Image, Layer, Layout};
 use crate::notes::Notes;
 use crate::options::Budget;
 use crate::overlay::Overlay;
@@ -46,7 +46,7 @@ pub fn merge(
     options: &MergeOptions,
 ) -> Result<Merged<ContentRef>, Error> {
     merge_layers(
-        image,
+        image.layers(),
         options,
         || store.sink(),
         |job, sink, budget| {
@@ -67,7 +67,7 @@ pub fn index(
     options: &MergeOptions,
 ) -> Result<Merged<FileContent>, Error> {
     merge_layers(
-        image,
+        image.layers(),
         options,
         || IndexOnly,
         |job, sink, budget| {
@@ -93,7 +93,7 @@ pub fn index_cached(
 ) -> Result<Merged<FileContent>, Error> {
     let cache = Cache::new(cache, options);
     merge_layers(
-        image,
+        image.layers(),
         options,
         || IndexOnly,
         |job, sink, budget| {
@@ -109,8 +109,37 @@ pub fn index_cached(
     )
 }
 
+/// As [`merge`], with blobs that come from anywhere, for example from a download that has not ended:
+/// `open` is called once for each layer with its index, on the thread that reads it, the largest
+/// layers first. Every blob is read to its end and verified like one of a layout.
+///
+/// # Errors
+/// As [`merge`]; what `open` fails with is a [`Fault::Io`] of the layer.
+pub fn merge_blobs<R: Read>(
+    layers: &[Layer],
+    open: impl Fn(usize) -> io::Result<R> + Sync,
+    store: &ContentStore,
+    options: &MergeOptions,
+) -> Result<Merged<ContentRef>, Error> {
+    merge_layers(
+        layers,
+        options,
+        || store.sink(),
+        |job, sink, budget| {
+            let (index, layer) = (job.index, job.layer);
+            let blob = open(index).map_err(|error| Error::Layer {
+                index,
+                digest: layer.digest,
+                entry: None,
+                fault: Fault::Io(error),
+            })?;
+            read_layer(job.guard(blob), index, layer, options, budget, sink)
+        },
+    )
+}
+
 pub(crate) fn merge_layers<S: ContentSink<Content: Send>>(
-    image: &Image,
+    layers: &[Layer],
     options: &MergeOptions,
     sink: impl Fn() -> S + Sync,
     read: impl Fn(Job<'_>, &mut S, &Budget) -> Result<LayerEntries<S::Content>, Error> + Sync,
@@ -119,7 +148,7 @@ pub(crate) fn merge_layers<S: ContentSink<Content: Send>>(
     let budget = Budget::default();
     let read = |job: Job<'_>, sink: &mut S| read(job, sink, &budget);
     let apply = |layer| merger.apply(layer);
-    read_layers(image.layers(), options.threads(), sink, read, apply)?;
+    read_layers(layers, options.threads(), sink, read, apply)?;
     Ok(merger.finish())
 }
 

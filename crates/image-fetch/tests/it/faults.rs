@@ -399,10 +399,10 @@ async fn programs_that_are_not_skopeo() {
     fs::write(&script, "#!/bin/sh\nexec sleep 1000\n").unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(&script, mode).unwrap();
-    let error = place
-        .fetch("oci:x", &with(script.to_str().unwrap()))
-        .await
-        .error();
+    let mut deaf = with(script.to_str().unwrap());
+    deaf.stall_timeout = Duration::from_secs(1);
+    deaf.retry.attempts = 1;
+    let error = place.fetch("oci:x", &deaf).await.error();
     assert!(matches!(error, Error::Stalled { .. }), "{error}");
 }
 

@@ -9,12 +9,16 @@
 )]
 
 mod faults;
+mod follow;
+mod gc;
 mod hostile;
 mod image;
 mod kill;
 mod lying;
 mod proxy;
 mod registry;
+mod signatures;
+mod standard;
 mod store;
 mod support;
 mod transports;

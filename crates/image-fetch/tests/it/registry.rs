@@ -2,13 +2,19 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use pleach_image_fetch::Digest;
 
 use crate::image::Image;
-use crate::support::skopeo_copy;
+use crate::support::run;
+
+/// `test:secret`, as an auth.json has it.
+pub(crate) const SECRET: &str = "dGVzdDpzZWNyZXQ=";
+
+/// bcrypt of `secret`.
+const HASH: &str = "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
 
 pub(crate) struct Registry {
     child: Child,
@@ -18,11 +24,25 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn start() -> Self {
+        Self::start_with(|_| String::new())
+    }
+
+    /// One that asks for a name and a password.
+    pub(crate) fn start_locked() -> Self {
+        Self::start_with(|dir| {
+            let users = dir.join("htpasswd");
+            fs::write(&users, format!("test:{HASH}\n")).unwrap();
+            format!("auth:\n  htpasswd: {{realm: test, path: {users:?}}}\n")
+        })
+    }
+
+    fn start_with(more: impl FnOnce(&Path) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = format!(
             "version: 0.1\nlog: {{level: info}}\nstorage:\n  filesystem: {{rootdirectory: {:?}}}\n\
-             http: {{addr: \"127.0.0.1:0\", secret: test}}\n",
-            dir.path().join("data")
+             http: {{addr: \"127.0.0.1:0\", secret: test}}\n{}",
+            dir.path().join("data"),
+            more(dir.path())
         );
         let path = dir.path().join("config.yml");
         fs::write(&path, config).unwrap();
@@ -56,7 +76,17 @@ impl Registry {
         let layout = self.dir.path().join(format!("layout-{name}"));
         image.write(&layout);
         let from = format!("oci:{}:latest", layout.display());
-        skopeo_copy(&from, &format!("docker://{}/{name}:latest", self.address));
+        // Whoever asks for no password does not mind one.
+        let to = format!("docker://{}/{name}:latest", self.address);
+        let secret = self.dir.path().join("auth.json");
+        let auth = format!(
+            r#"{{"auths":{{"{}":{{"auth":"{SECRET}"}}}}}}"#,
+            self.address
+        );
+        fs::write(&secret, auth).unwrap();
+        let secret = format!("--dest-authfile={}", secret.display());
+        let copy = ["--insecure-policy", "copy", "-q", "--dest-tls-verify=false"];
+        run("skopeo", &[&copy[..], &[&secret, &from, &to]].concat());
     }
 
     /// Where the registry keeps a blob.

@@ -156,8 +156,11 @@ fn names(dir: &Path) -> BTreeSet<String> {
         .collect()
 }
 
+/// What was verified, whether it has its name already or waits for the image to be whole.
 pub(crate) fn blobs(store: &Path) -> BTreeSet<String> {
-    names(&store.join("blobs/sha256"))
+    let mut all = names(&store.join("blobs/sha256"));
+    all.extend(names(&store.join(".image-fetch/whole")));
+    all
 }
 
 pub(crate) fn partials(store: &Path) -> BTreeSet<String> {
@@ -171,17 +174,21 @@ pub(crate) fn partials(store: &Path) -> BTreeSet<String> {
 #[track_caller]
 pub(crate) fn assert_sound(store: &Path) {
     let mut good = BTreeSet::new();
-    for name in blobs(store) {
-        let path = store.join("blobs/sha256").join(&name);
-        if !fs::symlink_metadata(&path).unwrap().is_file() {
-            continue;
+    for folder in ["blobs/sha256", ".image-fetch/whole"] {
+        for name in names(&store.join(folder)) {
+            let path = store.join(folder).join(&name);
+            if !fs::symlink_metadata(&path).unwrap().is_file() {
+                continue;
+            }
+            assert_eq!(
+                Digest::of(&fs::read(&path).unwrap()).hex(),
+                name,
+                "a blob that is not itself"
+            );
+            if folder == "blobs/sha256" {
+                good.insert(name);
+            }
         }
-        assert_eq!(
-            Digest::of(&fs::read(&path).unwrap()).hex(),
-            name,
-            "a blob that is not itself"
-        );
-        good.insert(name);
     }
     for (name, manifest) in index(store) {
         let blob = |descriptor: &Value| -> Vec<u8> {

@@ -78,7 +78,7 @@ impl Transaction<'_> {
         let cache = options.cache.map(|dir| Cache::new(dir, merge));
         let cached = std::sync::Mutex::new(BTreeSet::new());
         let merged = merge_layers(
-            image,
+            image.layers(),
             merge,
             || self.sink(),
             |job, sink, budget| {

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::{Context as _, Result, bail};
-use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use clap::{ArgAction, Args};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use pleach_image_fetch::{Event, FetchOptions, Fetched, ImageReference, Origin, Policy};
+use pleach_image_fetch::{
+    Event, FetchOptions, Fetched, ImageReference, LayerStream, Origin, Policy,
+};
 use serde_json::json;
 
 use super::exit::End;
+use super::image::make;
 use super::output::{self, Format};
 
 /// Fetch an image into an OCI image layout, each blob verified.
@@ -50,6 +52,9 @@ pub(crate) struct Source {
     /// Take any image, whatever the policy says.
     #[arg(long, conflicts_with = "policy")]
     pub(crate) insecure_policy: bool,
+    /// Refuse an image that the policy accepts unsigned (insecureAcceptAnything).
+    #[arg(long, conflicts_with = "insecure_policy")]
+    pub(crate) enforce_sigpolicy: bool,
 }
 
 impl Fetch {
@@ -80,6 +85,7 @@ impl Fetch {
                     "store": store.display().to_string(),
                     "name": name,
                     "manifest_digest": fetched.manifest_digest.to_string(),
+                    "policy": fetched.policy,
                     "config_digest": fetched.config.digest.to_string(),
                     "layers": layers,
                     "fetched_bytes": fetched.bytes_fetched,
@@ -95,13 +101,14 @@ impl Fetch {
                         .count()
                 };
                 output::print(&format!(
-                    "{}@{}\n  in oci:{}:{name}\n  {} layers fetched, {} present, {} bytes transferred\n",
+                    "{}@{}\n  in oci:{}:{name}\n  {} layers fetched, {} present, {} bytes transferred\n  signature policy: {}\n",
                     self.image,
                     fetched.manifest_digest,
                     store.display(),
                     count(Origin::Fetched),
                     count(Origin::Present),
                     fetched.bytes_fetched,
+                    fetched.policy.join(", "),
                 ))?;
             }
         }
@@ -112,30 +119,41 @@ impl Fetch {
 impl Source {
     /// Fetches into the store under a name; gives the store's path.
     pub(crate) fn fetch(&self, image: &ImageReference, name: &str) -> Result<(PathBuf, Fetched)> {
-        let path = match &self.store {
-            Some(path) => path.clone(),
-            None => cache_dir()?.join("pleach/store"),
-        };
-        std::fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
-        let store = Dir::open_ambient_dir(&path, ambient_authority())
-            .with_context(|| format!("opening {}", path.display()))?;
+        let (path, store) = self.store()?;
+        let (options, bars) = (self.options(name)?, Bars::default());
+        let progress = |event| bars.show(&event);
+        let fetching = pleach_image_fetch::fetch(image, &store, &options, progress);
+        Ok((path, runtime()?.block_on(fetching)?))
+    }
+
+    /// As `fetch`, and `read` reads the layers meanwhile.
+    pub(crate) fn fetch_with<T: Send + 'static>(
+        &self,
+        image: &ImageReference,
+        name: &str,
+        read: impl Fn(&[LayerStream]) -> Result<T> + Send + Sync + 'static,
+    ) -> Result<T> {
+        let (_, store) = self.store()?;
+        let (options, bars) = (self.options(name)?, Bars::default());
+        let progress = |event| bars.show(&event);
+        let fetching = pleach_image_fetch::fetch_with(image, &store, &options, progress, read);
+        Ok(runtime()?.block_on(fetching)?.1)
+    }
+
+    fn store(&self) -> Result<(PathBuf, Dir)> {
+        let path = store_path(self.store.as_deref())?;
+        let dir = make(&path)?;
+        Ok((path, dir))
+    }
+
+    fn options(&self, name: &str) -> Result<FetchOptions> {
         let mut options = FetchOptions::new(self.policy()?);
+        options.enforce_policy = self.enforce_sigpolicy;
+        options.policy_by_copy = true;
         options.ref_name = Some(name.to_owned());
         options.tls_verify = self.tls_verify;
         options.authfile = self.authfile.clone();
-        let bars = Bars::default();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
-        let fetched = runtime.block_on(pleach_image_fetch::fetch(
-            image,
-            &store,
-            &options,
-            |event| {
-                bars.show(&event);
-            },
-        ))?;
-        Ok((path, fetched))
+        Ok(options)
     }
 
     /// The policy that skopeo would take: the user's, else the system's.
@@ -158,6 +176,19 @@ impl Source {
                 "there is no containers-policy.json(5) in its standard places; give one with --policy, or --insecure-policy"
             ),
         }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    Ok(builder.enable_all().build()?)
+}
+
+/// The store that was asked for, or the user's.
+pub(crate) fn store_path(asked: Option<&Path>) -> Result<PathBuf> {
+    match asked {
+        Some(path) => Ok(path.to_owned()),
+        None => Ok(cache_dir()?.join("pleach/store")),
     }
 }
 

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use pleach_fs_tree::{FileContent, MaterializeOptions, Tree, materialize_parallel};
+use pleach_fs_tree::{FileContent, MaterializeOptions, Tree};
 use pleach_image_fetch::{ImageReference, Transport};
 use pleach_layer_merge::{
     ContentRef, ContentStore, Image, Layout, MergeOptions, Note, StoreOptions, index_cached,
-    take_contents,
 };
 
 use super::fetch::Source;
@@ -137,7 +136,7 @@ impl OpenImage {
         self.merge_with(spool, &StoreOptions::default(), &MergeOptions::default())
     }
 
-    fn merge_with(
+    pub(crate) fn merge_with(
         &self,
         spool: &Dir,
         store: &StoreOptions,
@@ -146,45 +145,7 @@ impl OpenImage {
         let store = ContentStore::new(spool, store)?;
         let merged = pleach_layer_merge::merge(&self.layout, &self.image, &store, options)
             .with_context(|| format!("merging {}", self.reference))?;
-        self.tell(&merged.notes);
-        Ok(Merged(merged))
-    }
-
-    /// Says what of the image is left out.
-    pub(crate) fn tell(&self, notes: &[Note]) {
-        for note in notes {
-            let (layer, path, what) = (note.layer, &note.path, &note.what);
-            output::step(&format!(
-                "{}: layer {layer}: {path}: {what}",
-                self.reference
-            ));
-        }
-    }
-
-    /// Writes the merged tree into an empty directory, as fast as this machine can; with
-    /// `low_memory` one thread does it, and no content is held in memory.
-    pub(crate) fn unpack(&self, target: &Dir, owners: bool, low_memory: bool) -> Result<()> {
-        let (store, threads) = match low_memory {
-            true => (StoreOptions::low_memory(), 1),
-            false => (StoreOptions::default(), 0),
-        };
-        // What is large lies in the target's file system already and only gets a name there.
-        let store = StoreOptions {
-            own_files: OWN_FILES,
-            ..store
-        };
-        let options = MergeOptions {
-            file_digests: false,
-            threads,
-            ..MergeOptions::default()
-        };
-        let merged = self.merge_with(target, &store, &options)?;
-        let options = MaterializeOptions {
-            threads,
-            ..materialize_options(owners)
-        };
-        materialize_parallel(merged.tree(), target, take_contents, &options)?;
-        Ok(())
+        Ok(Merged::new(&self.reference, merged))
     }
 
     /// The merged tree without its contents; the indexes of its layers are kept in the folder
@@ -206,10 +167,23 @@ impl OpenImage {
     }
 }
 
+/// Says what of an image is not in its tree.
+pub(crate) fn tell(reference: &str, notes: &[Note]) {
+    for note in notes {
+        let (layer, path, what) = (note.layer, &note.path, &note.what);
+        output::step(&format!("{reference}: layer {layer}: {path}: {what}"));
+    }
+}
+
 /// A merged image with its contents.
 pub(crate) struct Merged(pleach_layer_merge::Merged<ContentRef>);
 
 impl Merged {
+    pub(crate) fn new(reference: &str, merged: pleach_layer_merge::Merged<ContentRef>) -> Self {
+        tell(reference, &merged.notes);
+        Self(merged)
+    }
+
     pub(crate) fn tree(&self) -> &Tree<ContentRef> {
         &self.0.tree
     }
@@ -225,10 +199,7 @@ impl Merged {
     }
 }
 
-/// Files that are open at a time in [`OpenImage::unpack`]: a process may have 1024.
-const OWN_FILES: usize = 256;
-
-fn materialize_options(owners: bool) -> MaterializeOptions {
+pub(crate) fn materialize_options(owners: bool) -> MaterializeOptions {
     MaterializeOptions {
         owner: owners,
         devices: owners,

@@ -14,6 +14,7 @@ mod derive;
 mod etc;
 mod exit;
 mod fetch;
+mod gc;
 mod generate;
 mod image;
 mod inject;
@@ -43,6 +44,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Fetch(fetch::Fetch),
+    Gc(gc::Gc),
     Inspect(inspect::Inspect),
     Lint(lint::Lint),
     Unpack(unpack::Unpack),
@@ -64,6 +66,7 @@ enum Verb {
 pub(crate) fn main() -> ExitCode {
     let end = match Cli::parse().verb {
         Verb::Fetch(verb) => verb.run(),
+        Verb::Gc(verb) => verb.run(),
         Verb::Inspect(verb) => verb.run(),
         Verb::Lint(verb) => verb.run(),
         Verb::Unpack(verb) => verb.run(),

@@ -11,7 +11,7 @@ use pleach_layer_merge::ostree::{
     CommitOptions, ImportOptions, Mode, Object, Repo, TransactionOptions, Unstorable, Value,
 };
 
-use super::image::{OpenImage, make, require_root};
+use super::image::{OpenImage, make, require_root, tell};
 use super::output;
 
 /// What is asked of `unpack` about a repository.
@@ -66,7 +66,7 @@ impl Ostree {
         let imported = transaction
             .import(image.layout(), image.image(), &options)
             .with_context(|| format!("importing {}", image.reference()))?;
-        image.tell(&imported.merged.notes);
+        tell(image.reference(), &imported.merged.notes);
         let tree = &imported.merged.tree;
         if has_policy(tree) {
             output::step("the image has a SELinux policy: its labels are not computed");

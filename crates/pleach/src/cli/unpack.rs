@@ -5,10 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use cap_std::fs::Dir;
 use clap::Args;
+use pleach_fs_tree::{MaterializeOptions, materialize_parallel};
+use pleach_image_fetch::{ImageReference, LayerStream, Transport};
+use pleach_layer_merge::{
+    ContentStore, Layer, MergeOptions, StoreOptions, merge_blobs, parse_digest, take_contents,
+};
 
 use super::exit::End;
 use super::fetch::Source;
-use super::image;
+use super::image::{self, Merged};
 use super::ostree::Ostree;
 
 /// Write the merged tree of an image into a directory, or into an ostree repository.
@@ -52,7 +57,6 @@ impl Unpack {
         if !self.no_owners {
             image::require_root("unpack (without --no-owners)")?;
         }
-        let image = image::open(&self.image, &self.source)?;
         // Beside it, and there in one step: half a tree must not look like a whole one.
         let mut part = directory.to_owned().into_os_string();
         part.push(format!(".part-{}", std::process::id()));
@@ -60,7 +64,7 @@ impl Unpack {
         std::fs::create_dir(&part).with_context(|| format!("creating {}", part.display()))?;
         let written = Dir::open_ambient_dir(&part, cap_std::ambient_authority())
             .map_err(anyhow::Error::from)
-            .and_then(|target| image.unpack(&target, !self.no_owners, self.low_memory))
+            .and_then(|target| self.write(&target))
             .and_then(|()| {
                 std::fs::rename(&part, directory).with_context(|| format!("creating {shown}"))
             });
@@ -69,4 +73,55 @@ impl Unpack {
         }
         written
     }
+
+    /// Writes the merged tree as fast as this machine can: one that has to be fetched is merged while
+    /// it comes. Until all of it was verified, the target has files without names at the most.
+    fn write(&self, target: &Dir) -> Result<()> {
+        let (store, threads) = match self.low_memory {
+            true => (StoreOptions::low_memory(), 1),
+            false => (StoreOptions::default(), 0),
+        };
+        // What is large lies in the target's file system already and only gets a name there.
+        let store = StoreOptions {
+            own_files: OWN_FILES,
+            ..store
+        };
+        let options = MergeOptions {
+            file_digests: false,
+            threads,
+            ..MergeOptions::default()
+        };
+        let reference: ImageReference = self.image.parse()?;
+        let merged = if reference.transport() == Transport::Oci {
+            image::open(&self.image, &self.source)?.merge_with(target, &store, &options)?
+        } else {
+            let spool = target.try_clone()?;
+            let read = move |streams: &[LayerStream]| {
+                let layers = streams.iter().map(layer).collect::<Result<Vec<_>>>()?;
+                let store = ContentStore::new(&spool, &store)?;
+                let open = |index: usize| Ok(streams[index].open());
+                Ok(merge_blobs(&layers, open, &store, &options)?)
+            };
+            let merged = self.source.fetch_with(&reference, reference.name(), read)?;
+            Merged::new(&self.image, merged)
+        };
+        let options = MaterializeOptions {
+            threads,
+            ..image::materialize_options(!self.no_owners)
+        };
+        materialize_parallel(merged.tree(), target, take_contents, &options)?;
+        Ok(())
+    }
+}
+
+/// Files that are open at a time while layers are merged: a process may have 1024.
+const OWN_FILES: usize = 256;
+
+fn layer(stream: &LayerStream) -> Result<Layer> {
+    Ok(Layer {
+        media_type: stream.media_type().into(),
+        digest: parse_digest(&stream.digest().to_string())?,
+        size: stream.size(),
+        diff_id: parse_digest(&stream.diff_id().to_string())?,
+    })
 }
