@@ -102,6 +102,16 @@ impl Error {
         }
     }
 
+    /// The blob of a layer cannot be had.
+    pub(crate) fn unopened(index: usize, layer: &crate::Layer, error: io::Error) -> Self {
+        Self::Layer {
+            index,
+            digest: layer.digest,
+            entry: None,
+            fault: Fault::Io(error),
+        }
+    }
+
     pub(crate) fn io<E: Into<io::Error>>(
         operation: &'static str,
         what: impl Into<String>,

@@ -127,12 +127,7 @@ pub fn merge_blobs<R: Read>(
         || store.sink(),
         |job, sink, budget| {
             let (index, layer) = (job.index, job.layer);
-            let blob = open(index).map_err(|error| Error::Layer {
-                index,
-                digest: layer.digest,
-                entry: None,
-                fault: Fault::Io(error),
-            })?;
+            let blob = open(index).map_err(|error| Error::unopened(index, layer, error))?;
             read_layer(job.guard(blob), index, layer, options, budget, sink)
         },
     )

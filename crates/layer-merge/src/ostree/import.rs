@@ -1,6 +1,7 @@
 //! An image into a repository: its layers are read, and what they have is written meanwhile.
 
 use std::collections::{BTreeSet, HashSet};
+use std::io::Read;
 
 use cap_std::fs::Dir;
 use pleach_fs_tree::{Kind, Tree};
@@ -11,7 +12,7 @@ use super::transaction::Transaction;
 use crate::cache::Cache;
 use crate::merge::merge_layers;
 use crate::read::{LayerEntries, read_layer};
-use crate::{Image, Layout, MergeOptions, Merged};
+use crate::{Image, Layer, Layout, MergeOptions, Merged};
 
 /// How an image is imported.
 #[derive(Debug, Default)]
@@ -34,7 +35,7 @@ pub struct Imported {
     pub read: BTreeSet<usize>,
 }
 
-impl Transaction<'_> {
+impl Transaction {
     /// Merges all layers of an image; the contents of regular files are written as objects while
     /// they are read, each once, and never read again. Files of the repository are not written
     /// again. The objects are in the repository when a commit that has them is.
@@ -47,18 +48,49 @@ impl Transaction<'_> {
         image: &Image,
         options: &ImportOptions<'_>,
     ) -> Result<Imported, Error> {
+        let layers = image.layers();
+        self.import_opened(
+            layers,
+            &|index| layout.open_layer(index, &layers[index]),
+            options,
+        )
+    }
+
+    /// As [`import`](Self::import), with blobs that come from anywhere, as for
+    /// [`merge_blobs`](crate::merge_blobs); a layer may be opened again.
+    ///
+    /// # Errors
+    /// As [`import`](Self::import).
+    pub fn import_blobs<R: Read>(
+        &self,
+        layers: &[Layer],
+        open: impl Fn(usize) -> std::io::Result<R> + Sync,
+        options: &ImportOptions<'_>,
+    ) -> Result<Imported, Error> {
+        let open = |index: usize| {
+            open(index).map_err(|error| crate::Error::unopened(index, &layers[index], error))
+        };
+        self.import_opened(layers, &open, options)
+    }
+
+    fn import_opened<R: Read>(
+        &self,
+        layers: &[Layer],
+        open: &(impl Fn(usize) -> Result<R, crate::Error> + Sync),
+        options: &ImportOptions<'_>,
+    ) -> Result<Imported, Error> {
         let mut wanted = BTreeSet::new();
         let mut read = BTreeSet::new();
         loop {
-            let merged = self.merge(layout, image, options, &wanted)?;
+            let merged = self.merge(layers, open, options, &wanted)?;
             let (cached, merged) = merged;
-            read.extend((0..image.layers().len()).filter(|index| !cached.contains(index)));
+            read.extend((0..layers.len()).filter(|index| !cached.contains(index)));
             let missing = self.missing(&merged.tree)?;
             if missing.is_empty() {
                 return Ok(Imported { merged, read });
             }
             // Somebody has pruned them since. What was read now stands in the cache.
-            wanted = self.layers_with(&missing, &cached, image, options);
+            wanted = layers_with(&missing, &cached, layers, options);
             if wanted.is_empty() {
                 let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
                 return Err(io("find", "objects that were just written")(gone));
@@ -67,10 +99,10 @@ impl Transaction<'_> {
     }
 
     /// The merged tree, and the layers whose index was in the cache; those of `wanted` are read.
-    fn merge(
+    fn merge<R: Read>(
         &self,
-        layout: &Layout,
-        image: &Image,
+        layers: &[Layer],
+        open: &(impl Fn(usize) -> Result<R, crate::Error> + Sync),
         options: &ImportOptions<'_>,
         wanted: &BTreeSet<usize>,
     ) -> Result<(BTreeSet<usize>, Merged<Object>), Error> {
@@ -78,7 +110,7 @@ impl Transaction<'_> {
         let cache = options.cache.map(|dir| Cache::new(dir, merge));
         let cached = std::sync::Mutex::new(BTreeSet::new());
         let merged = merge_layers(
-            image.layers(),
+            layers,
             merge,
             || self.sink(),
             |job, sink, budget| {
@@ -89,7 +121,7 @@ impl Transaction<'_> {
                     cached.insert(index);
                     return entries.charge(budget, &merge.limits);
                 }
-                let blob = layout.open_layer(index, layer)?;
+                let blob = open(index)?;
                 let entries = read_layer(job.guard(blob), index, layer, merge, budget, sink)?;
                 if let Some(cache) = &cache {
                     cache.store(layer, &entries)?;
@@ -111,25 +143,24 @@ impl Transaction<'_> {
         }
         Ok(missing)
     }
+}
 
-    /// The layers of `cached` that have one of those objects.
-    fn layers_with(
-        &self,
-        missing: &HashSet<pleach_fs_tree::Digest>,
-        cached: &BTreeSet<usize>,
-        image: &Image,
-        options: &ImportOptions<'_>,
-    ) -> BTreeSet<usize> {
-        let Some(dir) = options.cache else {
-            return BTreeSet::new();
-        };
-        let cache = Cache::new(dir, &options.merge);
-        let has = |&index: &usize| {
-            let entries: Option<LayerEntries<Object>> = cache.load(index, &image.layers()[index]);
-            entries.is_none_or(|entries| entries.contents().any(|o| missing.contains(&o.name)))
-        };
-        cached.iter().copied().filter(has).collect()
-    }
+/// The layers of `cached` that have one of those objects.
+fn layers_with(
+    missing: &HashSet<pleach_fs_tree::Digest>,
+    cached: &BTreeSet<usize>,
+    layers: &[Layer],
+    options: &ImportOptions<'_>,
+) -> BTreeSet<usize> {
+    let Some(dir) = options.cache else {
+        return BTreeSet::new();
+    };
+    let cache = Cache::new(dir, &options.merge);
+    let has = |&index: &usize| {
+        let entries: Option<LayerEntries<Object>> = cache.load(index, &layers[index]);
+        entries.is_none_or(|entries| entries.contents().any(|o| missing.contains(&o.name)))
+    };
+    cached.iter().copied().filter(has).collect()
 }
 
 fn files(tree: &Tree<Object>) -> impl Iterator<Item = pleach_fs_tree::Digest> {

@@ -15,8 +15,8 @@ use super::write_tree::{check_size, write_tree};
 /// What is to come into a repository. Until [`finish`](Self::finish) it is in a directory below
 /// `tmp`; dropped, it is gone. `ostree prune` waits for it, and it for that.
 #[derive(Debug)]
-pub struct Transaction<'r> {
-    repo: &'r Repo,
+pub struct Transaction {
+    repo: Repo,
     pub(super) store: Store,
     options: TransactionOptions,
     /// The names of all that its commits have.
@@ -98,10 +98,11 @@ impl Repo {
     ///
     /// # Errors
     /// When the repository cannot be locked or written.
-    pub fn transaction(&self, options: TransactionOptions) -> Result<Transaction<'_>, Error> {
+    pub fn transaction(&self, options: TransactionOptions) -> Result<Transaction, Error> {
         let lock = self.lock()?;
+        let dir = self.dir.try_clone().map_err(io("open", "the repository"))?;
         Ok(Transaction {
-            repo: self,
+            repo: Repo { dir, ..*self },
             store: Store::new(self)?,
             options,
             keep: HashSet::new(),
@@ -110,7 +111,7 @@ impl Repo {
     }
 }
 
-impl Transaction<'_> {
+impl Transaction {
     /// A sink that writes contents of regular files as objects: for
     /// [`merge_with`](crate::merge_with) and [`read_tar`](crate::read_tar). Several may be used at a
     /// time. [`import`](Self::import) does it for a whole image.

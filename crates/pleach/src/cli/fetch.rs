@@ -132,12 +132,13 @@ impl Source {
         image: &ImageReference,
         name: &str,
         read: impl Fn(&[LayerStream]) -> Result<T> + Send + Sync + 'static,
-    ) -> Result<T> {
-        let (_, store) = self.store()?;
+    ) -> Result<(PathBuf, Fetched, T)> {
+        let (path, store) = self.store()?;
         let (options, bars) = (self.options(name)?, Bars::default());
         let progress = |event| bars.show(&event);
         let fetching = pleach_image_fetch::fetch_with(image, &store, &options, progress, read);
-        Ok(runtime()?.block_on(fetching)?.1)
+        let (fetched, value) = runtime()?.block_on(fetching)?;
+        Ok((path, fetched, value))
     }
 
     fn store(&self) -> Result<(PathBuf, Dir)> {

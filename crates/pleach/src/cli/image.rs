@@ -1,16 +1,17 @@
 //! Images by reference, opened from a layout and merged.
 
 use std::cell::RefCell;
-use std::io::Read as _;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use pleach_fs_tree::{FileContent, MaterializeOptions, Tree};
-use pleach_image_fetch::{ImageReference, Transport};
+use pleach_image_fetch::{Fetched, ImageReference, LayerStream, Transport};
 use pleach_layer_merge::{
-    ContentRef, ContentStore, Image, Layout, MergeOptions, Note, StoreOptions, index_cached,
+    ContentRef, ContentStore, Image, Layer, Layout, MergeOptions, Note, StoreOptions, index_cached,
+    parse_digest,
 };
 
 use super::fetch::Source;
@@ -31,7 +32,50 @@ pub(crate) fn open(reference: &str, source: &Source) -> Result<OpenImage> {
         return open_layout(&folder, tag);
     }
     let (store, fetched) = source.fetch(&parsed, parsed.name())?;
-    let mut image = open_layout(&store, Some(&fetched.manifest_digest.to_string()))?;
+    open_fetched(reference, &store, &fetched)
+}
+
+/// Opens the blob of a layer, by its index.
+pub(crate) type OpenBlob<'a> = dyn Fn(usize) -> io::Result<Box<dyn Read>> + Sync + 'a;
+
+/// Opens an image whose layers `read` reads: while they come, where it has to be fetched. It may be
+/// called again then.
+pub(crate) fn open_with<T: Send + 'static>(
+    reference: &str,
+    source: &Source,
+    read: impl Fn(&[Layer], &OpenBlob<'_>) -> Result<T> + Send + Sync + 'static,
+) -> Result<(OpenImage, T)> {
+    let parsed: ImageReference = reference.parse()?;
+    if parsed.transport() == Transport::Oci {
+        let image = open(reference, source)?;
+        let layers = image.image.layers();
+        let blob = |index: usize| {
+            let layer = &layers[index];
+            let blob = image.layout.open_blob(&layer.digest, Some(layer.size));
+            Ok(Box::new(blob.map_err(io::Error::other)?) as Box<dyn Read>)
+        };
+        let value = read(layers, &blob).with_context(|| format!("reading {reference}"))?;
+        return Ok((image, value));
+    }
+    let read = move |streams: &[LayerStream]| {
+        let layers = streams.iter().map(layer).collect::<Result<Vec<_>>>()?;
+        read(&layers, &|index| Ok(Box::new(streams[index].open())))
+    };
+    let (store, fetched, value) = source.fetch_with(&parsed, parsed.name(), read)?;
+    Ok((open_fetched(reference, &store, &fetched)?, value))
+}
+
+fn layer(stream: &LayerStream) -> Result<Layer> {
+    Ok(Layer {
+        media_type: stream.media_type().into(),
+        digest: parse_digest(&stream.digest().to_string())?,
+        size: stream.size(),
+        diff_id: parse_digest(&stream.diff_id().to_string())?,
+    })
+}
+
+fn open_fetched(reference: &str, store: &Path, fetched: &Fetched) -> Result<OpenImage> {
+    let mut image = open_layout(store, Some(&fetched.manifest_digest.to_string()))?;
     image.reference = reference.to_owned();
     Ok(image)
 }
@@ -74,10 +118,6 @@ impl OpenImage {
     /// `sha256:…` of the manifest.
     pub(crate) fn digest(&self) -> String {
         self.image.digest().to_string()
-    }
-
-    pub(crate) fn layout(&self) -> &Layout {
-        &self.layout
     }
 
     pub(crate) fn image(&self) -> &Image {

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use pleach_fs_tree::{Kind, Tree, TreePath};
-use pleach_layer_merge::MergeOptions;
 use pleach_layer_merge::ostree::{
     CommitOptions, ImportOptions, Mode, Object, Repo, TransactionOptions, Unstorable, Value,
 };
 
-use super::image::{OpenImage, make, require_root, tell};
+use pleach_layer_merge::{Layer, MergeOptions};
+
+use super::fetch::Source;
+use super::image::{OpenBlob, OpenImage, make, open_with, require_root, tell};
 use super::output;
 
 /// What is asked of `unpack` about a repository.
@@ -38,7 +40,13 @@ pub(crate) struct Ostree {
 }
 
 impl Ostree {
-    pub(crate) fn run(&self, image: &OpenImage, no_owners: bool, low_memory: bool) -> Result<()> {
+    pub(crate) fn run(
+        &self,
+        image: &str,
+        source: &Source,
+        no_owners: bool,
+        low_memory: bool,
+    ) -> Result<()> {
         let path = self.ostree_repo.as_deref().context("no repository")?;
         let dir = make(path)?;
         let repo = match (dir.try_exists("config")?, no_owners) {
@@ -54,18 +62,21 @@ impl Ostree {
             require_root("a repository of the mode bare")?;
         }
         let cache = self.cache.as_deref().map(make).transpose()?;
-        let options = ImportOptions {
-            merge: MergeOptions {
-                file_digests: false,
-                threads: usize::from(low_memory),
-                ..MergeOptions::default()
-            },
-            cache: cache.as_ref(),
+        let merge = MergeOptions {
+            file_digests: false,
+            threads: usize::from(low_memory),
+            ..MergeOptions::default()
         };
-        let mut transaction = repo.transaction(TransactionOptions::default())?;
-        let imported = transaction
-            .import(image.layout(), image.image(), &options)
-            .with_context(|| format!("importing {}", image.reference()))?;
+        let read = move |layers: &[Layer], open: &OpenBlob<'_>| {
+            let options = ImportOptions {
+                merge: merge.clone(),
+                cache: cache.as_ref(),
+            };
+            let transaction = repo.transaction(TransactionOptions::default())?;
+            let imported = transaction.import_blobs(layers, open, &options)?;
+            Ok((transaction, imported))
+        };
+        let (image, (mut transaction, imported)) = open_with(image, source, read)?;
         tell(image.reference(), &imported.merged.notes);
         let tree = &imported.merged.tree;
         if has_policy(tree) {
@@ -74,7 +85,7 @@ impl Ostree {
         let options = CommitOptions {
             subject: image.digest(),
             timestamp: image.created(),
-            metadata: metadata(image, tree, &self.reference)?,
+            metadata: metadata(&image, tree, &self.reference)?,
             move_etc: true,
             unstorable: match self.skip_unstorable {
                 true => Unstorable::LeaveOut,

@@ -6,14 +6,13 @@ use anyhow::{Context as _, Result, bail};
 use cap_std::fs::Dir;
 use clap::Args;
 use pleach_fs_tree::{MaterializeOptions, materialize_parallel};
-use pleach_image_fetch::{ImageReference, LayerStream, Transport};
 use pleach_layer_merge::{
-    ContentStore, Layer, MergeOptions, StoreOptions, merge_blobs, parse_digest, take_contents,
+    ContentStore, Layer, MergeOptions, StoreOptions, merge_blobs, take_contents,
 };
 
 use super::exit::End;
 use super::fetch::Source;
-use super::image::{self, Merged};
+use super::image::{self, Merged, OpenBlob};
 use super::ostree::Ostree;
 
 /// Write the merged tree of an image into a directory, or into an ostree repository.
@@ -40,10 +39,9 @@ impl Unpack {
     pub(crate) fn run(&self) -> Result<End> {
         match &self.directory {
             Some(directory) => self.directory(directory)?,
-            None => {
-                let image = image::open(&self.image, &self.source)?;
-                self.ostree.run(&image, self.no_owners, self.low_memory)?;
-            }
+            None => self
+                .ostree
+                .run(&self.image, &self.source, self.no_owners, self.low_memory)?,
         }
         Ok(End::Fine)
     }
@@ -91,20 +89,13 @@ impl Unpack {
             threads,
             ..MergeOptions::default()
         };
-        let reference: ImageReference = self.image.parse()?;
-        let merged = if reference.transport() == Transport::Oci {
-            image::open(&self.image, &self.source)?.merge_with(target, &store, &options)?
-        } else {
-            let spool = target.try_clone()?;
-            let read = move |streams: &[LayerStream]| {
-                let layers = streams.iter().map(layer).collect::<Result<Vec<_>>>()?;
-                let store = ContentStore::new(&spool, &store)?;
-                let open = |index: usize| Ok(streams[index].open());
-                Ok(merge_blobs(&layers, open, &store, &options)?)
-            };
-            let merged = self.source.fetch_with(&reference, reference.name(), read)?;
-            Merged::new(&self.image, merged)
+        let spool = target.try_clone()?;
+        let read = move |layers: &[Layer], open: &OpenBlob<'_>| {
+            let store = ContentStore::new(&spool, &store)?;
+            Ok(merge_blobs(layers, open, &store, &options)?)
         };
+        let (_, merged) = image::open_with(&self.image, &self.source, read)?;
+        let merged = Merged::new(&self.image, merged);
         let options = MaterializeOptions {
             threads,
             ..image::materialize_options(!self.no_owners)
@@ -116,12 +107,3 @@ impl Unpack {
 
 /// Files that are open at a time while layers are merged: a process may have 1024.
 const OWN_FILES: usize = 256;
-
-fn layer(stream: &LayerStream) -> Result<Layer> {
-    Ok(Layer {
-        media_type: stream.media_type().into(),
-        digest: parse_digest(&stream.digest().to_string())?,
-        size: stream.size(),
-        diff_id: parse_digest(&stream.diff_id().to_string())?,
-    })
-}
