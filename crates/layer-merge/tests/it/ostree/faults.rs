@@ -12,7 +12,7 @@ use pleach_layer_merge::ostree::{CommitOptions, ImportOptions, Mode, Repo, Trans
 use pleach_layer_merge::{Layout, MergeOptions};
 use serde_json::{Value, json};
 
-use super::{Place, can_run, ostree};
+use super::{Place, needs_root_and_ostree, ostree};
 use crate::{full, open};
 
 const AT: &str = "PLEACH_LAYER_MERGE_TEST_OSTREE";
@@ -126,9 +126,7 @@ fn run(at: &Path, inject: &str) -> (bool, bool) {
 /// Somebody who is not root gets the same commit, and can read all of it.
 #[test]
 fn nobody_imports_the_same() {
-    if !can_run() {
-        return;
-    }
+    needs_root_and_ostree!();
     let place = Place::new();
     place.image("image", &image("1"));
     for name in ["", "repo", "cache"] {
@@ -166,9 +164,7 @@ fn nobody_imports_the_same() {
 
 #[test]
 fn every_fault_leaves_the_old_commit_or_the_new() {
-    if !can_run() {
-        return;
-    }
+    needs_root_and_ostree!();
     if Command::new("strace").arg("--version").output().is_err() {
         return eprintln!("SKIP: needs strace");
     }

@@ -114,17 +114,22 @@ fn real_commit(repo: &Path, tree: &Path) -> String {
     ostree(repo, &[&["commit", &tree], &rest[..]].concat()).unwrap()
 }
 
-/// Whether the test can run; otherwise it says why not.
-fn can_run() -> bool {
-    if !as_root() {
-        eprintln!("SKIP: must be root");
-        return false;
+/// Says why a test cannot run, if so.
+macro_rules! needs_root_and_ostree {
+    () => {
+        if let Some(why) = super::missing() {
+            return eprintln!("SKIP: {why}");
+        }
+    };
+}
+use needs_root_and_ostree;
+
+fn missing() -> Option<&'static str> {
+    match Command::new("ostree").arg("--version").output() {
+        _ if !as_root() => Some("must be root"),
+        Err(_) => Some("needs ostree"),
+        Ok(_) => None,
     }
-    if Command::new("ostree").arg("--version").output().is_err() {
-        eprintln!("SKIP: needs ostree");
-        return false;
-    }
-    true
 }
 
 /// All of a directory but times.

@@ -13,7 +13,7 @@ use crate::full;
 fn what_ostree_cannot_hold() {
     let check = |layer: Value, options: &CommitOptions, expected: Result<&[&str], &str>| {
         let place = Place::new();
-        let image = place.image("image", &[layer.clone()]);
+        let image = place.image("image", std::slice::from_ref(&layer));
         let repo = place.repo("repo", Mode::BareUser);
         let done = import(&repo, &image, &ImportOptions::default(), options, "x");
         let done = done.map(|(_, commit)| {

@@ -10,7 +10,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
-use super::{Place, can_run, import, ostree, real_commit, timeless};
+use super::{Place, import, needs_root_and_ostree, ostree, real_commit, timeless};
 
 fn check(title: &str, layers: &[Value]) {
     for mode in [Mode::Bare, Mode::BareUser] {
@@ -49,11 +49,18 @@ fn many(count: usize, content: impl Fn(usize) -> String) -> Value {
     (0..count).map(file).collect()
 }
 
+/// Name, attributes with the lengths of their values, size, mode and owner, whether a directory.
+type RandomFile = (
+    String,
+    BTreeMap<String, usize>,
+    usize,
+    (u32, u32, u32),
+    bool,
+);
+
 #[test]
 fn objects_are_those_of_ostree_commit() {
-    if !can_run() {
-        return;
-    }
+    needs_root_and_ostree!();
     let capability = "hex:0100000200200000000000000000000000000000";
     let rows: [(&str, Value); 12] = [
         ("nothing", json!([])),
@@ -156,9 +163,7 @@ fn objects_are_those_of_ostree_commit() {
 /// The layer vectors, where there is a tree that ostree can hold: all into one repository.
 #[test]
 fn vectors_are_those_of_ostree_commit() {
-    if !can_run() {
-        return;
-    }
+    needs_root_and_ostree!();
     let file = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../fixtures/vectors/layer-merge.json"
@@ -199,9 +204,7 @@ fn vectors_are_those_of_ostree_commit() {
 /// Any owner, mode, attributes and sizes: ends of all widths, in all combinations.
 #[test]
 fn random_files_are_those_of_ostree_commit() {
-    if !can_run() {
-        return;
-    }
+    needs_root_and_ostree!();
     let name = proptest::string::string_regex("[a-zA-Z0-9_.\u{e4}-]{1,60}").unwrap();
     let xattrs =
         proptest::collection::btree_map("(user|trusted)\\.[a-z]{1,90}", 1..400_usize, 0..4);
@@ -218,13 +221,12 @@ fn random_files_are_those_of_ostree_commit() {
         let files = files.new_tree(&mut runner).unwrap().current();
         let entry = |(at, (name, xattrs, size, (mode, uid, gid), directory)): (
             usize,
-            (_, BTreeMap<String, usize>, usize, (u32, u32, u32), bool),
+            RandomFile,
         )| {
             let xattrs: serde_json::Map<_, _> = xattrs
                 .into_iter()
                 .map(|(name, length)| (name, format!("rep:{length}:v").into()))
                 .collect();
-            let name: String = name;
             let mut entry = json!({"path": format!("{}/{at}-{name}", at % 3), "mode": format!("{mode:04o}"), "uid": uid, "gid": gid, "xattrs": xattrs});
             if directory {
                 entry["type"] = "dir".into();
@@ -242,9 +244,7 @@ fn random_files_are_those_of_ostree_commit() {
 /// `/etc` becomes `/usr/etc` without any other object, and all of a commit is as ostree writes it.
 #[test]
 fn commits_are_those_of_ostree_commit() {
-    if !can_run() {
-        return;
-    }
+    needs_root_and_ostree!();
     let place = Place::new();
     let image = place.image(
         "image",
