@@ -160,9 +160,10 @@ impl Peer {
 
 fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().unwrap();
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    match output.status.code() {
+        Some(0) => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        Some(124) => Err("it was still at it after a minute".to_owned()),
+        _ => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
 }
 
@@ -180,7 +181,9 @@ fn umoci(work: &Path) -> Result<Tree<FileContent>, String> {
 /// With a store of its own below `work`.
 fn podman(work: &Path) -> Result<Tree<FileContent>, String> {
     let podman = |arguments: &[&str]| {
-        let mut command = Command::new("podman");
+        // A pipe of a lower layer as the parent of a whiteout is opened, and nobody writes to it.
+        let mut command = Command::new("timeout");
+        command.args(["60", "podman"]);
         // It makes a name of the path, in which capitals must not be.
         command.current_dir(work);
         command.arg("--root").arg(work.join("store"));
@@ -297,7 +300,7 @@ const ALLOWED: [Allowed; 6] = [
 ];
 
 /// What the others refuse and we take: a piece of what they say, and why we do.
-const REFUSED: [(&str, &str); 2] = [
+const REFUSED: [(&str, &str); 3] = [
     (
         "not a directory",
         "a file of a lower layer as a parent: the directory takes its place, as an entry for it would",
@@ -305,6 +308,10 @@ const REFUSED: [(&str, &str); 2] = [
     (
         "too many levels of symbolic links",
         "a whiteout through a loop of links that its own layer hides: it hides nothing",
+    ),
+    (
+        "still at it after a minute",
+        "a whiteout below a pipe of a lower layer: it hides nothing, and nothing is opened",
     ),
 ];
 
