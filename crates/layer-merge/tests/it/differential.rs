@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pleach_fs_tree::{
-    Changed, FileContent, Inode, Kinds, ScanOptions, Timestamp, Tree, diff, scan,
+    Changed, FileContent, Inode, Kind, Kinds, Metadata, ScanOptions, Timestamp, Tree, diff, scan,
 };
 use pleach_layer_merge::{Error, ErrorClass, Layout, MergeOptions, Merged, index};
 use proptest::prelude::*;
@@ -160,9 +160,10 @@ impl Peer {
 
 fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().unwrap();
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    match output.status.code() {
+        Some(0) => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        Some(124) => Err("it was still at it after a minute".to_owned()),
+        _ => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
 }
 
@@ -180,7 +181,9 @@ fn umoci(work: &Path) -> Result<Tree<FileContent>, String> {
 /// With a store of its own below `work`.
 fn podman(work: &Path) -> Result<Tree<FileContent>, String> {
     let podman = |arguments: &[&str]| {
-        let mut command = Command::new("podman");
+        // A pipe of a lower layer as the parent of a whiteout is opened, and nobody writes to it.
+        let mut command = Command::new("timeout");
+        command.args(["60", "podman"]);
         // It makes a name of the path, in which capitals must not be.
         command.current_dir(work);
         command.arg("--root").arg(work.join("store"));
@@ -219,7 +222,7 @@ struct Allowed {
     forgive: fn(&mut Seen<'_>),
 }
 
-const ALLOWED: [Allowed; 6] = [
+const ALLOWED: [Allowed; 7] = [
     Allowed {
         peers: &[Peer::Umoci, Peer::Podman],
         reason: "a directory that it changed after it set the time, or that no layer names, has the time of \
@@ -236,12 +239,12 @@ const ALLOWED: [Allowed; 6] = [
         reason: "it gives an inode the mode, owner and time of the header of a hard link to it: the specification \
                  has one inode, whose attributes are those of its own entry",
         forgive: |seen| {
-            let theirs = seen.theirs.map(|inode| &inode.metadata);
+            let theirs = seen
+                .theirs
+                .map(|inode| (inode.metadata.uid, inode.metadata.gid));
             let from_link = seen.entries.iter().any(|entry| {
-                let octal = entry["mode"]
-                    .as_str()
-                    .and_then(|mode| u16::from_str_radix(mode, 8).ok());
-                entry["type"] == "hardlink" && octal == theirs.map(|theirs| theirs.mode)
+                let id = |key: &str| entry[key].as_u64().and_then(|id| u32::try_from(id).ok());
+                entry["type"] == "hardlink" && id("uid").zip(id("gid")) == theirs
             });
             if from_link && !seen.is_directory() {
                 (seen.changed.mode, seen.changed.mtime) = (false, false);
@@ -264,12 +267,30 @@ const ALLOWED: [Allowed; 6] = [
         peers: &[Peer::Podman],
         reason: "it makes the parents of a whiteout that hides nothing",
         forgive: |seen| {
-            let below = format!("{}/", seen.path);
-            let on_the_way = seen.entries.iter().any(|entry| {
-                is_whiteout(entry) && entry["path"].as_str().unwrap().starts_with(&below)
-            });
-            if seen.ours.is_none() && seen.is_directory() && on_the_way {
+            // Not by the path: a link may lead there.
+            let on_the_way = seen.entries.iter().any(|entry| is_whiteout(entry));
+            let made = |inode: &Inode<_>| {
+                let Metadata {
+                    mode,
+                    uid,
+                    gid,
+                    mtime,
+                    ..
+                } = inode.metadata;
+                (mode, uid, gid) == (0o755, 0, 0) && mtime.seconds > LATEST
+            };
+            if seen.is_directory() && seen.theirs.is_some_and(made) && on_the_way {
                 seen.alone = false;
+            }
+        },
+    },
+    Allowed {
+        peers: &[Peer::Podman],
+        reason: "names of one link, pipe or device are inodes of their own after it copied a lower layer",
+        forgive: |seen| {
+            let file = |inode: &Inode<_>| matches!(inode.kind, Kind::File(_));
+            if !seen.theirs.is_some_and(file) {
+                seen.changed.hard_links = false;
             }
         },
     },
@@ -285,26 +306,38 @@ const ALLOWED: [Allowed; 6] = [
     },
     Allowed {
         peers: &[Peer::Podman],
-        reason: "a time before 1970 with a fraction is 1970 there",
+        reason: "a time before 1970 is 1970 there",
         forgive: |seen| {
             let time = |inode: Option<&Inode<_>>| inode.map(|inode| inode.metadata.mtime);
-            let fraction = time(seen.ours).is_some_and(|t| t.seconds < 0 && t.nanoseconds > 0);
-            if fraction && time(seen.theirs) == Some(Timestamp::default()) {
+            let before = time(seen.ours).is_some_and(|time| time.seconds < 0);
+            if before && time(seen.theirs) == Some(Timestamp::default()) {
                 seen.changed.mtime = false;
             }
         },
     },
 ];
 
-/// What the others refuse and we take: a piece of what they say, and why we do.
-const REFUSED: [(&str, &str); 2] = [
+/// What the others refuse and we take: who, a piece of what they say, and why we do.
+const REFUSED: [(&[Peer], &str, &str); 4] = [
     (
+        &[Peer::Umoci, Peer::Podman],
         "not a directory",
         "a file of a lower layer as a parent: the directory takes its place, as an entry for it would",
     ),
     (
+        &[Peer::Umoci, Peer::Podman],
         "too many levels of symbolic links",
         "a whiteout through a loop of links that its own layer hides: it hides nothing",
+    ),
+    (
+        &[Peer::Podman],
+        ": no such file or directory",
+        "an entry that takes the place of the very link that its parent is: it does",
+    ),
+    (
+        &[Peer::Podman],
+        "still at it after a minute",
+        "a whiteout below a pipe of a lower layer: it hides nothing, and nothing is opened",
     ),
 ];
 
@@ -406,7 +439,11 @@ fn compare(
     match (ours, peer.unpack(work.path())) {
         (Err(error), Ok(_)) => Err(format!("only we refuse: {}", full(&error))),
         (Err(_), Err(_)) => Ok(Outcome::BothRefuse),
-        (Ok(_), Err(text)) if REFUSED.iter().any(|(reason, _)| text.contains(reason)) => {
+        (Ok(_), Err(text))
+            if REFUSED
+                .iter()
+                .any(|(peers, piece, _)| peers.contains(&peer) && text.contains(piece)) =>
+        {
             Ok(Outcome::TheyRefuse)
         }
         (Ok(_), Err(text)) => Err(format!("only {} refuses: {text}", peer.tool())),
