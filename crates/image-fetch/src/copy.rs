@@ -42,17 +42,14 @@ pub(crate) async fn judge<P: Fn(Event) + Sync>(
 ) -> Result<(), Error> {
     let layers = manifest.layers.iter().map(|it| (it.digest, it.size));
     let layers: HashMap<_, _> = layers.collect();
-    let (parent, name) = (
-        job.store.temporary()?,
-        format!("judged.{}", job.store.fresh()),
-    );
+    let scratch = scratch(job, "judged")?;
     let hollow = blocking(move || {
-        let path = name.clone();
-        Hollow::new(Dir::from(parent), name, &layers).map_err(failed("make", path))
+        let path = scratch.name.clone();
+        Hollow::new(scratch, &layers).map_err(failed("make", path))
     })
     .await?;
     let mut command = command(job)?;
-    let there = format!("{TEMPORARY}/{}", hollow.name);
+    let there = format!("{TEMPORARY}/{}", hollow.scratch.name);
     command.arg(format!("--dest-shared-blob-dir={there}/blobs"));
     command.arg("--").arg(job.image);
     command.arg(format!("oci:{there}/layout:judged"));
@@ -72,15 +69,25 @@ pub(crate) async fn judge<P: Fn(Event) + Sync>(
     }
 }
 
-/// Copies the image into a directory in `tmp`, if the policy accepts it; says where that is, as skopeo
-/// sees it.
-pub(crate) async fn stage<P: Fn(Event) + Sync>(job: &Job<'_, P>) -> Result<ImageReference, Error> {
+/// A copy of an image; gone when it is dropped.
+pub(crate) struct Staged {
+    /// Where it is, as skopeo sees it.
+    pub(crate) reference: ImageReference,
+    _scratch: Scratch,
+}
+
+/// Copies the image into a directory in `tmp`, if the policy accepts it.
+pub(crate) async fn stage<P: Fn(Event) + Sync>(job: &Job<'_, P>) -> Result<Staged, Error> {
     let mut command = command(job)?;
-    let there = format!("dir:{TEMPORARY}/staged.{}", job.store.fresh());
+    let scratch = scratch(job, "staged")?;
+    let there = format!("dir:{TEMPORARY}/{}", scratch.name);
     command.arg("--").arg(job.image).arg(&there);
     // It is all on this machine: how long that takes is nobody's stall.
     match copy(command, STAGING, || ()).await {
-        Ok(Ok(())) => there.parse(),
+        Ok(Ok(())) => Ok(Staged {
+            reference: there.parse()?,
+            _scratch: scratch,
+        }),
         Ok(Err(words)) => Err(refused(job, STAGING, words)),
         Err(Error::Process { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             let program = job.options.skopeo.clone();
@@ -88,6 +95,13 @@ pub(crate) async fn stage<P: Fn(Event) + Sync>(job: &Job<'_, P>) -> Result<Image
         }
         Err(error) => Err(error),
     }
+}
+
+fn scratch<P>(job: &Job<'_, P>, name: &str) -> Result<Scratch, Error> {
+    Ok(Scratch {
+        parent: Dir::from(job.store.temporary()?),
+        name: format!("{name}.{}", job.store.fresh()),
+    })
 }
 
 fn said<P>(job: &Job<'_, P>, operation: &str, message: String, transient: bool) -> Error {
@@ -197,15 +211,20 @@ impl Drop for Stop {
 /// An OCI layout for skopeo to copy an image into: beside it, in the folder `blobs`, files that have
 /// the names and sizes of its layers, and no content. Gone when it is dropped.
 struct Hollow {
-    parent: Dir,
     dir: Dir,
+    scratch: Scratch,
+}
+
+/// A directory in `tmp`, gone when it is dropped.
+struct Scratch {
+    parent: Dir,
     name: String,
 }
 
 impl Hollow {
-    fn new(parent: Dir, name: String, blobs: &HashMap<Digest, u64>) -> io::Result<Self> {
-        let dir = ensure_dir(&parent, &name)?;
-        let hollow = Self { parent, dir, name };
+    fn new(scratch: Scratch, blobs: &HashMap<Digest, u64>) -> io::Result<Self> {
+        let dir = ensure_dir(&scratch.parent, &scratch.name)?;
+        let hollow = Self { dir, scratch };
         let blobs_dir = ensure_dir(&ensure_dir(&hollow.dir, "blobs")?, "sha256")?;
         ensure_dir(&hollow.dir, "layout")?;
         for (digest, size) in blobs {
@@ -229,7 +248,7 @@ impl Hollow {
     }
 }
 
-impl Drop for Hollow {
+impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be removed now is removed by the next fetch.
         let _ = self.parent.remove_dir_all(&self.name);

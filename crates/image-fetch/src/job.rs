@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::blob::{Got, blocking};
 use crate::check::{Right, Want, WantLayer};
-use crate::copy::{judge, stage};
+use crate::copy::{Staged, judge, stage};
 use crate::follow::{Follow, LayerStream, Stream};
 use crate::manifest::{self, Descriptor, Manifest, OCI_MANIFEST};
 use crate::session::Session;
@@ -53,7 +53,7 @@ impl Whole {
 #[derive(Default)]
 struct Known {
     /// Where an image lies that had to be copied first.
-    staged: Option<ImageReference>,
+    staged: Option<Staged>,
     source: Option<Arc<Source>>,
     blobs: HashMap<Digest, Got>,
 }
@@ -148,15 +148,15 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
             return Session::open(self.reference, self.image, self.options, temporary).await;
         }
         let staged = match &known.staged {
-            Some(staged) => staged.clone(),
-            None => known.staged.insert(stage(self).await?).clone(),
+            Some(staged) => staged,
+            None => known.staged.insert(stage(self).await?),
         };
         // The policy was applied to where it comes from.
         let options = FetchOptions {
             policy: Policy::AcceptAnything,
             ..self.options.clone()
         };
-        Session::open(&staged, self.image, &options, temporary).await
+        Session::open(&staged.reference, self.image, &options, temporary).await
     }
 
     async fn fetch_all(
