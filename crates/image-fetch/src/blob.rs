@@ -15,7 +15,7 @@ use crate::{Digest, Error, Event, Origin};
 const PROGRESS_STEP: u64 = 1 << 20;
 
 /// Chunks that may wait for the disk: the network reads ahead by a little.
-const CHUNKS_AHEAD: usize = 16;
+const CHUNKS_AHEAD: usize = 4;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Got {

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use crate::blob::{Got, blocking};
 use crate::check::{Right, Want, WantLayer};
+use crate::copy::{Staged, judge, stage};
 use crate::follow::{Follow, LayerStream, Stream};
-use crate::judge::judge;
 use crate::manifest::{self, Descriptor, Manifest, OCI_MANIFEST};
 use crate::session::Session;
 use crate::store::Store;
 use crate::{
-    Blob, Digest, Error, Event, FetchOptions, Fetched, ImageReference, Layer, Origin, Retry,
+    Blob, Digest, Error, Event, FetchOptions, Fetched, ImageReference, Layer, Origin, Policy,
+    Retry, Transport,
 };
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -39,7 +40,7 @@ impl Whole {
     /// The manifest as it is stored.
     fn manifest(&self, image: &str) -> Result<Vec<u8>, Error> {
         let source = &self.source;
-        if !source.converted {
+        if !source.guessed {
             return Ok(source.bytes.clone());
         }
         let blobs = self.blobs.iter();
@@ -51,6 +52,8 @@ impl Whole {
 /// What is known about the image, kept over attempts.
 #[derive(Default)]
 struct Known {
+    /// Where an image lies that had to be copied first.
+    staged: Option<Staged>,
     source: Option<Arc<Source>>,
     blobs: HashMap<Digest, Got>,
 }
@@ -61,6 +64,8 @@ struct Source {
     manifest: Manifest,
     /// skopeo made this manifest from another format; it and its config exist nowhere else.
     converted: bool,
+    /// The media types of its layers are skopeo's guess.
+    guessed: bool,
 }
 
 /// The pause before attempt `failures`, counted from one.
@@ -127,7 +132,7 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
     }
 
     async fn attempt(&self, known: &mut Known) -> Result<(Arc<Source>, Vec<Digest>), Error> {
-        let session = Session::open(self.reference, self.options, self.store.temporary()?).await?;
+        let session = self.session(known).await?;
         let result = self.fetch_all(&session, known).await;
         // A skopeo that has stalled would not answer.
         if !matches!(result, Err(Error::Stalled { .. })) {
@@ -135,6 +140,23 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
         }
         session.end().await;
         result
+    }
+
+    async fn session(&self, known: &mut Known) -> Result<Session, Error> {
+        let temporary = self.store.temporary()?;
+        if self.reference.transport() != Transport::ContainersStorage {
+            return Session::open(self.reference, self.image, self.options, temporary).await;
+        }
+        let staged = match &known.staged {
+            Some(staged) => staged,
+            None => known.staged.insert(stage(self).await?),
+        };
+        // The policy was applied to where it comes from.
+        let options = FetchOptions {
+            policy: Policy::AcceptAnything,
+            ..self.options.clone()
+        };
+        Session::open(&staged.reference, self.image, &options, temporary).await
     }
 
     async fn fetch_all(
@@ -176,6 +198,7 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
             bytes,
             manifest,
             converted,
+            guessed: converted || self.reference.transport() == Transport::ContainersStorage,
         })
     }
 
@@ -269,7 +292,7 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
                     diff_id,
                     max_content: self.options.limits.uncompressed_bytes,
                     check_diff_id: self.options.check_diff_ids && self.follow.is_none(),
-                    strict_type: !source.converted,
+                    strict_type: !source.guessed,
                 }),
                 stream: None,
             });
@@ -278,10 +301,10 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
         Ok(wanted)
     }
 
-    /// With the streams of those who read meanwhile. What skopeo has converted has none: only the
+    /// With the streams of those who read meanwhile. Where skopeo guessed media types there are none: only the
     /// layers themselves say how they are compressed.
     fn followed(&self, mut wanted: Vec<Want>, source: &Source, diff_ids: &[Digest]) -> Vec<Want> {
-        if let Some(follow) = self.follow.as_ref().filter(|_| !source.converted) {
+        if let Some(follow) = self.follow.as_ref().filter(|_| !source.guessed) {
             follow.announce(|| streams(&source.manifest, diff_ids));
             for want in &mut wanted {
                 want.stream = follow.stream(want.blob.digest);

@@ -2,15 +2,16 @@
 
 mod blob;
 mod check;
+mod copy;
 mod digest;
 mod error;
 mod event;
 mod fetch;
+mod files;
 mod follow;
 mod gc;
 mod index;
 mod job;
-mod judge;
 mod manifest;
 mod options;
 mod policy;

@@ -16,7 +16,10 @@ use crate::{Digest, Error, FetchOptions, ImageReference, Transport};
 /// The first protocol whose OpenImage applies the signature policy.
 const POLICY_PROTOCOL: (u64, u64, u64) = (0, 2, 6);
 
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 256 << 10;
+
+/// What the pipe of a blob may hold, where we get hold of it: skopeo and we need not take turns.
+const PIPE: usize = 1 << 20;
 
 /// How long a stream may pause before skopeo is asked whether it has ended. Before protocol 0.2.8
 /// the end of a stream that was cut is seen only by asking, and asking blocks other requests until
@@ -39,13 +42,15 @@ pub(crate) struct Session {
 const ENDED: &str = "skopeo proxy unexpectedly exited";
 
 impl Session {
+    /// `name` is what errors call the image.
     pub(crate) async fn open(
         image: &ImageReference,
+        name: &str,
         options: &FetchOptions,
         temporary: OwnedFd,
     ) -> Result<Self, Error> {
         let strict = options.policy.is_strict(image.transport())?;
-        let name = image.to_string();
+        let name = name.to_owned();
         let stall = Stall::new(options.stall_timeout, options.stall_floor);
         let start = skopeo::start(options, temporary)?;
         let starting = stall
@@ -54,7 +59,7 @@ impl Session {
         let (proxy, leash) = starting.map_err(|it| skopeo::start_error(&name, options, it))?;
         let opening = async {
             let judged = check_protocol(&name, &proxy, strict, options.policy_by_copy)?;
-            let image = open_image(image, &proxy, &stall).await;
+            let image = open_image(image, &name, &proxy, &stall).await;
             let image = image.map_err(|error| skopeo::open_error(&name, strict, error))?;
             Ok((image, judged))
         };
@@ -146,6 +151,8 @@ impl Session {
                 let (_, reader, driver) = self
                     .ask(self.proxy.get_raw_blob(&self.image, &wanted))
                     .await?;
+                // An unprivileged user may have used up what all his pipes may hold.
+                let _ = rustix::pipe::fcntl_setpipe_size(&reader, PIPE);
                 let driver = async { driver.await.map_err(proxy::Error::from) };
                 (Box::new(reader), futures_util::future::Either::Left(driver))
             } else {
@@ -215,18 +222,19 @@ fn check_protocol(
 
 async fn open_image(
     image: &ImageReference,
+    name: &str,
     proxy: &ImageProxy,
     stall: &Stall,
 ) -> Result<OpenedImage, Error> {
-    let name = image.to_string();
     let operation = "open the image";
-    let open = proxy.open_image(&name);
+    let there = image.to_string();
+    let open = proxy.open_image(&there);
     let opened = match image.transport() {
-        Transport::Docker | Transport::DockerDaemon => stall.watch(&name, operation, open).await?,
+        Transport::Docker | Transport::DockerDaemon => stall.watch(name, operation, open).await?,
         // An archive is unpacked here, however long it is, and no byte of that is seen.
         _ => open.await,
     };
-    opened.map_err(|error| proxy_error(&name, operation, error))
+    opened.map_err(|error| proxy_error(name, operation, error))
 }
 
 struct Pump<'a, F> {

@@ -7,8 +7,8 @@
 //! Whoever holds the lock owns all of the folder, so whatever lies there when the lock is taken was
 //! left behind by a process that is gone. All calls here block; the caller keeps them off its tasks.
 
-use std::collections::{BTreeSet, HashMap};
-use std::io::{self, Read};
+use std::collections::BTreeSet;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,7 @@ use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use crate::files::{ensure_dir, failed, not_found, open_dir, open_file, read_file, read_to, sweep};
 use crate::manifest::Descriptor;
 use crate::{Digest, Error, index};
 
@@ -48,80 +49,6 @@ pub(crate) struct Store {
     _lock: OwnedFd,
 }
 
-fn failed(operation: &'static str, path: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
-    let path = path.into();
-    move |source| Error::Store {
-        operation,
-        path,
-        source,
-    }
-}
-
-fn not_found<T>(result: rustix::io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(rustix::io::Errno::NOENT) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Opens the directory `name`, made first if it is missing. A symbolic link there is an error.
-fn ensure_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
-    match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-        Err(error) => return Err(error.into()),
-    }
-    open_dir(parent, name)
-}
-
-fn open_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    Ok(Dir::from(fd))
-}
-
-/// Opens the regular file `name`. A symbolic link, a pipe or a device there is an error.
-fn open_file(parent: &Dir, name: &str) -> io::Result<Option<File>> {
-    // NONBLOCK: opening a pipe that nobody writes to would wait for ever.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let Some(fd) = not_found(rustix::fs::openat(parent, name, flags, Mode::empty()))? else {
-        return Ok(None);
-    };
-    let mode = rustix::fs::fstat(&fd)?.st_mode;
-    if !FileType::from_raw_mode(mode).is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    Ok(Some(File::from_std(fd.into())))
-}
-
-/// Removes all that is in `dir`; says how much that was.
-fn sweep(dir: &Dir) -> io::Result<u64> {
-    let mut removed = 0;
-    for entry in dir.entries()? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let is_dir = entry.file_type()?.is_dir();
-        let gone = if is_dir {
-            dir.remove_dir_all(name)
-        } else {
-            dir.remove_file(name)
-        };
-        match gone {
-            Ok(()) => removed += 1,
-            // A skopeo that is just ending removes its files itself.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(removed)
-}
-
-fn read_file(parent: &Dir, name: &str, max: u64) -> io::Result<Option<Vec<u8>>> {
-    open_file(parent, name)?
-        .map(|file| read_to(file, max))
-        .transpose()
-}
-
 /// Whether there is a layout: an error if it is of another version than we know.
 fn is_layout(root: &Dir, max: u64) -> Result<bool, Error> {
     let Some(bytes) = read_file(root, MARKER, max).map_err(failed("read", MARKER))? else {
@@ -135,15 +62,6 @@ fn is_layout(root: &Dir, max: u64) -> Result<bool, Error> {
         });
     }
     Ok(true)
-}
-
-fn read_to(file: File, max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > max {
-        return Err(io::Error::other(format!("it is longer than {max} bytes")));
-    }
-    Ok(bytes)
 }
 
 impl Store {
@@ -217,27 +135,9 @@ impl Store {
         Ok(dir.into())
     }
 
-    /// An OCI layout in the temporary directory, for skopeo to copy an image into: beside it, in the
-    /// folder `blobs`, files that have the names and sizes of these blobs, and no content. Gone when
-    /// it is dropped.
-    pub(crate) fn hollow(&self, blobs: &HashMap<Digest, u64>) -> Result<Hollow, Error> {
-        let name = format!("hollow.{}", self.next.fetch_add(1, Ordering::Relaxed));
-        let path = format!("{WORK}/{TEMPORARY}/{name}");
-        let make = || -> io::Result<Hollow> {
-            let parent = self.temporary.try_clone()?;
-            let dir = ensure_dir(&parent, &name)?;
-            let hollow = Hollow { parent, dir, name };
-            let blobs_dir = ensure_dir(&ensure_dir(&hollow.dir, "blobs")?, "sha256")?;
-            ensure_dir(&hollow.dir, "layout")?;
-            for (digest, size) in blobs {
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-                let mode = Mode::from_raw_mode(0o644);
-                let file = rustix::fs::openat(&blobs_dir, digest.hex(), flags, mode)?;
-                rustix::fs::ftruncate(&file, *size)?;
-            }
-            Ok(hollow)
-        };
-        make().map_err(failed("make", path))
+    /// A number that was not given before.
+    pub(crate) fn fresh(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The bytes that are free for us on the store's file system.
@@ -289,7 +189,7 @@ impl Store {
 
     /// A new file that nobody takes for a blob.
     pub(crate) fn partial(&self, name: &str) -> Result<Partial, Error> {
-        let name = format!("{name}.{}", self.next.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{name}.{}", self.fresh());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let path = format!("{WORK}/{PARTIAL}/{name}");
         let fd = rustix::fs::openat(&self.partial, &name, flags, Mode::from_raw_mode(0o644))
@@ -431,33 +331,6 @@ fn written(stat: &rustix::fs::Stat) -> SystemTime {
     let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
     let fraction = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
     SystemTime::UNIX_EPOCH + Duration::new(seconds, fraction)
-}
-
-/// See [`Store::hollow`].
-pub(crate) struct Hollow {
-    parent: Dir,
-    dir: Dir,
-    pub(crate) name: String,
-}
-
-impl Hollow {
-    /// The one manifest that was copied into it.
-    pub(crate) fn copied(&self, max: u64) -> Option<Digest> {
-        let layout = open_dir(&self.dir, "layout").ok()?;
-        let index = read_file(&layout, "index.json", max).ok()??;
-        let index: Value = serde_json::from_slice(&index).ok()?;
-        match index["manifests"].as_array()?.as_slice() {
-            [one] => one["digest"].as_str()?.parse().ok(),
-            _ => None,
-        }
-    }
-}
-
-impl Drop for Hollow {
-    fn drop(&mut self) {
-        // What cannot be removed now is removed by the next fetch.
-        let _ = self.parent.remove_dir_all(&self.name);
-    }
 }
 
 /// Bytes under a digest.

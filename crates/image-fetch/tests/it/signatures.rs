@@ -124,7 +124,8 @@ fn signed_images_pass_and_others_are_refused() {
 
 /// Strict, since it asks for something somewhere, and accepts what comes from elsewhere.
 const PICKY: &str = r#"{"default":[{"type":"insecureAcceptAnything"}],
-    "transports":{"docker":{"registry.example":[{"type":"reject"}]}}}"#;
+    "transports":{"docker":{"registry.example":[{"type":"reject"}]},
+        "oci":{"/nowhere":[{"type":"reject"}]}}}"#;
 
 fn picky() -> FetchOptions {
     let mut options = options();
@@ -139,7 +140,7 @@ async fn a_policy_applied_by_copy_transfers_no_layer() {
         return;
     }
     let registry = Registry::start();
-    let packs = [Pack::Plain, Pack::Gzip, Pack::Zstd];
+    let packs = [Pack::Gzip, Pack::GzipTwice, Pack::Zstd];
     let layers = packs.iter().zip(930..);
     let layers = layers.map(|(pack, seed)| layer(seed, 20_000, *pack));
     let image = Image::new(layers.collect());
@@ -168,7 +169,11 @@ async fn a_policy_applied_by_copy_transfers_no_layer() {
         for it in &image.layers {
             assert_eq!(proxy.requests(blob(it.digest())), 1, "{name}");
         }
-    }
+    } // In a layout a layer may be plain, and stays so.
+    let place = Place::new();
+    Image::new(vec![layer(939, 20_000, Pack::Plain)]).write(&place.path("layout"));
+    let reference = format!("oci:{}", place.text("layout"));
+    place.fetch(&reference, &picky()).await.fetched();
 }
 
 #[tokio::test]

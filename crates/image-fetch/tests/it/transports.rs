@@ -1,9 +1,9 @@
-use pleach_image_fetch::{Compression, Digest, Event, Origin};
+use pleach_image_fetch::{Compression, Digest, Error, Event, Origin, Policy};
 
 use crate::image::{Image, Pack, layer};
 use crate::proxy::{Proxy, blob};
 use crate::registry::Registry;
-use crate::support::{Place, blobs, have, options, ref_names, run, skopeo_copy};
+use crate::support::{Place, blobs, have, options, ref_names, run, skip, skopeo_copy};
 
 /// Each transport that needs no daemon, filled by skopeo from one image.
 #[tokio::test]
@@ -123,6 +123,50 @@ async fn a_docker_image_becomes_an_oci_image() {
             "{reference}"
         );
         assert_eq!(again.bytes_fetched, 0, "{reference}");
+    }
+}
+
+#[tokio::test]
+async fn podmans_store_gives_the_same_tree() {
+    if !have(&["skopeo"]) {
+        return;
+    }
+    if !rustix::process::geteuid().is_root() {
+        skip("a containers-storage of its own needs root");
+        return;
+    }
+    let source = Place::new();
+    let image = Image::small(30);
+    image.write(&source.path("layout"));
+    let (root, run) = (source.text("root"), source.text("run"));
+    let reference = format!("containers-storage:[vfs@{root}+{run}]localhost/base:latest");
+    skopeo_copy(&format!("oci:{}:latest", source.text("layout")), &reference);
+    let place = Place::new();
+    let policies = [
+        (Policy::AcceptAnything, true),
+        (
+            Policy::Document(br#"{"default":[{"type":"reject"}]}"#.to_vec()),
+            false,
+        ),
+    ];
+    for (policy, accepts) in policies {
+        let mut options = options();
+        options.policy = policy;
+        let result = place.fetch(&reference, &options).await.result;
+        if !accepts {
+            assert!(
+                matches!(result, Err(Error::PolicyRefuses { .. })),
+                "{result:?}"
+            );
+            continue;
+        }
+        let fetched = result.unwrap();
+        for (found, expect) in fetched.layers.iter().zip(&image.layers) {
+            assert_eq!(found.diff_id, expect.diff_id);
+            // It keeps layers unpacked.
+            assert_eq!(found.compression, Compression::None);
+            assert_eq!(found.media_type, "application/vnd.oci.image.layer.v1.tar");
+        }
     }
 }
 

@@ -166,6 +166,72 @@ fn umoci_and_pleach_unpack_the_derived_image_alike() {
 }
 
 #[test]
+fn an_image_is_merged_while_it_is_fetched_and_collected_later() {
+    let test = "an_image_is_merged_while_it_is_fetched_and_collected_later";
+    if !has(test, "skopeo") {
+        return;
+    }
+    let folder = scratch();
+    prepare(folder.path());
+    derive(folder.path(), "oci:derived:site");
+    for (from, to) in [
+        ("oci:derived:site", "site.tar"),
+        ("oci:base:v1", "base.tar"),
+    ] {
+        let archive = format!("oci-archive:{to}");
+        let copy = ["--insecure-policy", "copy", "-q", from, &archive];
+        run(folder.path(), "skopeo", &copy);
+    }
+    let from_store = ["--store=store", "--insecure-policy"];
+    let check = |arguments: &[&str], expect: i32, says: &str| {
+        let (code, out, stderr) = pleach(folder.path(), arguments);
+        assert_eq!(code, Some(expect), "{arguments:?}: {stderr}");
+        let said = out + &stderr;
+        assert!(said.contains(says), "{arguments:?}: {said}");
+    };
+    let unpack = |image: &str, to: &str| {
+        let arguments = [&["unpack", "--no-owners", image, to], &from_store[..]].concat();
+        check(&arguments, 0, "");
+    };
+    unpack("oci-archive:site.tar", "fetched");
+    unpack("oci:derived:site", "read");
+    let read = |name: &str| {
+        let dir = Dir::open_ambient_dir(folder.path().join(name), ambient_authority()).expect(name);
+        scan(&dir, &ScanOptions::default()).expect(name)
+    };
+    let different = diff(&read("fetched"), &read("read"), |a, b| a == b);
+    assert!(different.is_empty(), "{different:#?}");
+
+    // The name moves on, and what only the first image needs goes: its manifest, config and layer.
+    let fetch = [
+        "fetch",
+        "oci-archive:base.tar",
+        "--tag=site.tar",
+        "--store=store",
+    ];
+    check(
+        &[&fetch[..], &["--insecure-policy"]].concat(),
+        0,
+        "insecureAcceptAnything",
+    );
+    let collect = ["gc", "--store=store", "--min-age=0"];
+    check(&[&collect[..], &["--dry-run"]].concat(), 0, "3 blobs");
+    check(&collect, 0, "3 blobs");
+    check(&collect, 0, "0 blobs");
+    check(&["inspect", "oci:store:site.tar"], 0, "layer");
+
+    let enforced = [&fetch[..], &["--policy=accept.json", "--enforce-sigpolicy"]].concat();
+    let accept = r#"{"default":[{"type":"insecureAcceptAnything"}]}"#;
+    std::fs::write(folder.path().join("accept.json"), accept).expect("written");
+    check(&enforced, 3, "signatures are to be enforced");
+    let reject = [&fetch[..], &["--policy=reject.json"]].concat();
+    let document = r#"{"default":[{"type":"reject"}]}"#;
+    std::fs::write(folder.path().join("reject.json"), document).expect("written");
+    check(&reject, 3, "the signature policy refuses it");
+    check(&["gc", "--store=fetched"], 3, "no OCI image layout");
+}
+
+#[test]
 fn an_image_becomes_an_ostree_commit() {
     let test = "an_image_becomes_an_ostree_commit";
     if !has(test, "ostree") {
