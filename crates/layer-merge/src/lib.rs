@@ -17,6 +17,7 @@ mod notes;
 mod options;
 mod overlay;
 mod parallel;
+mod pieces;
 mod provenance;
 mod read;
 mod removals;
