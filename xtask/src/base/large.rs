@@ -19,7 +19,20 @@ use crate::workspace::Workspace;
 
 /// The layers that packages make, lowest first, each with the packages that it adds.
 const PACKAGES: [(&str, &[&str]); 3] = [
-    ("base", &["systemd-sysv", "libpam-systemd", "dbus"]),
+    (
+        "base",
+        &[
+            "systemd-sysv",
+            "libpam-systemd",
+            "dbus",
+            "tzdata",
+            "python3",
+            "perl",
+            "man-db",
+            "manpages",
+            "groff-base",
+        ],
+    ),
     ("kernel", &["linux-image-cloud-amd64"]),
     (
         "userland",
@@ -27,8 +40,12 @@ const PACKAGES: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// Two more remove what nobody reads, and add what does not compress.
-const REMOVED: &str = "usr/share/doc";
+/// Two more remove what is in these directories, which nobody reads, and add what does not compress.
+const REMOVED: [&str; 3] = [
+    "usr/share/doc",
+    "usr/share/lintian/overrides",
+    "usr/share/bug",
+];
 const ADDED: &str = "usr/share/bench";
 const ADDED_FILES: u64 = 5;
 const ADDED_BYTES: usize = 4 << 20;
@@ -72,8 +89,10 @@ fn build(sh: &Shell, dir: &Path) -> Result<()> {
         lower = upper;
     }
     let mut upper = lower.clone();
-    let removed = upper.directory(&TreePath::new(REMOVED)?)?;
-    upper.clear(removed);
+    for path in REMOVED {
+        let removed = upper.directory(&TreePath::new(path)?)?;
+        upper.clear(removed);
+    }
     put("cleanup", &diff(&lower, &upper, |a, b| a == b))?;
 
     let mut last = upper.clone();

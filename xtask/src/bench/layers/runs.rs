@@ -145,6 +145,7 @@ impl<'a> Machine<'a> {
         let release = self.workspace.release();
         let program = |name: &str| release.join(name);
         let (out, repo) = (volume.join("out"), volume.join("repo"));
+        let cache = volume.join("cache");
         let command: Cmd<'_> = match tool {
             Tool::Pleach | Tool::LowMemory | Tool::PleachOstree => {
                 let (pleach, store) = (program("pleach"), volume.join("store"));
@@ -156,7 +157,12 @@ impl<'a> Machine<'a> {
                 let command = cmd!(sh, "{pleach} unpack {reference}");
                 let command = match tool {
                     Tool::LowMemory => command.arg("--low-memory").arg(out),
-                    Tool::PleachOstree => command.arg("--ostree-repo").arg(repo),
+                    // The peers keep in the repository which layers it has.
+                    Tool::PleachOstree => command
+                        .arg("--ostree-repo")
+                        .arg(repo)
+                        .arg("--cache")
+                        .arg(cache),
                     _ => command.arg(out),
                 };
                 command.args(from_registry.filter(|_| remote))
