@@ -58,24 +58,36 @@ pub(super) fn run(arguments: &[String], usage: &Path, sampled: bool) -> Result<(
 fn sample(child: &mut Child) -> Result<f64> {
     let mut most = 0;
     while child.try_wait()?.is_none() {
-        most = most.max(resident(child.id()));
+        let pages = with_descendants(child.id()).into_iter().map(resident);
+        most = most.max(pages.sum());
         std::thread::sleep(INTERVAL);
     }
     Ok(most as f64 * 4096.0 / 1e6)
 }
 
-/// Pages of a process and of all below it; one that has ended has none.
+fn with_descendants(process: u32) -> Vec<u32> {
+    let mut all = vec![process];
+    let mut next = 0;
+    while let Some(process) = all.get(next) {
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task"));
+        // One that has ended has no children.
+        for task in tasks.into_iter().flatten().flatten() {
+            let text = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            all.extend(
+                text.split_whitespace()
+                    .filter_map(|id| id.parse::<u32>().ok()),
+            );
+        }
+        next += 1;
+    }
+    all
+}
+
+/// Pages in memory; one that has ended has none.
 fn resident(process: u32) -> u64 {
-    let folder = Path::new("/proc").join(process.to_string());
-    let statm = std::fs::read_to_string(folder.join("statm")).unwrap_or_default();
-    let own = statm.split_whitespace().nth(1).and_then(|n| n.parse().ok());
-    let tasks = std::fs::read_dir(folder.join("task")).into_iter().flatten();
-    let children = tasks.flatten().flat_map(|task| {
-        let text = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        let ids = text.split_whitespace().filter_map(|id| id.parse().ok());
-        ids.map(resident).collect::<Vec<u64>>()
-    });
-    own.unwrap_or(0) + children.sum::<u64>()
+    let statm = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
+    let pages = statm.split_whitespace().nth(1);
+    pages.and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -83,15 +95,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_of_children_counts() -> Result<()> {
-        let script = "sleep 0.3 & exec sleep 0.3";
-        let alone = resident(std::process::id());
-        let mut child = Command::new("sh").args(["-c", script]).spawn()?;
-        std::thread::sleep(Duration::from_millis(100));
-        let (with, of_child) = (resident(std::process::id()), resident(child.id()));
+    fn children_are_found_while_they_run() -> Result<()> {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn()?;
+        let (id, all) = (child.id(), with_descendants(std::process::id()));
+        let pages = resident(id);
+        drop(child.stdin.take());
         child.wait()?;
-        assert!(of_child > 0 && with > of_child, "{alone} {with} {of_child}");
-        assert_eq!(resident(u32::MAX), 0);
+        assert!(all.contains(&id), "{id} is not in {all:?}");
+        assert!(pages > 0, "{pages}");
+        assert!(!with_descendants(std::process::id()).contains(&id));
         Ok(())
     }
 }
