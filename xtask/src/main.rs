@@ -12,6 +12,7 @@
 
 mod base;
 mod bench;
+mod cache;
 mod codegen;
 mod demo;
 mod fuzz;
@@ -58,6 +59,8 @@ enum Task {
 enum Fixtures {
     /// The base image: an OCI image layout with the tags v1 and v2.
     Base(base::Options),
+    /// A larger image, for benches.
+    Large,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -73,6 +76,10 @@ fn main() -> anyhow::Result<()> {
             let image = base::build(&workspace, &options)?;
             println!("{}", image.reference("v1"));
             println!("{}", image.reference("v2"));
+            Ok(())
+        }
+        Task::Fixtures(Fixtures::Large) => {
+            println!("{}", base::large(&workspace)?);
             Ok(())
         }
         Task::Codegen(codegen) => codegen.run(&workspace),

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::BytesMut;
 use cap_std::fs::Dir;
 use pleach_fs_tree::{FileContent, Metadata};
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -145,14 +146,14 @@ impl ContentStore {
         StoreSink {
             store: self,
             current: Current::Nothing,
+            memory: BytesMut::new(),
         }
     }
 
     /// Where a file of at most so many bytes is to go.
     fn place(&self, size: u64) -> io::Result<Current> {
         if size <= self.small_file && charge(&self.memory_left, size) {
-            let size = usize::try_from(size).expect("a small file");
-            return Ok(Current::Memory(Vec::with_capacity(size)));
+            return Ok(Current::Memory);
         }
         if size >= self.own_file && charge(&self.own_files_left, 1) {
             let file = unnamed_file(&self.dir)?;
@@ -209,12 +210,18 @@ fn unnamed_file(dir: &Dir) -> io::Result<OwnedFd> {
 pub struct StoreSink<'a> {
     store: &'a ContentStore,
     current: Current,
+    /// The small file that is being read, and room for those that follow: an allocation for each
+    /// would make the heap grow in small steps.
+    memory: BytesMut,
 }
+
+/// Bytes allocated at a time for small files.
+const SLAB: usize = 1 << 20;
 
 #[derive(Debug)]
 enum Current {
     Nothing,
-    Memory(Vec<u8>),
+    Memory,
     File {
         file: Arc<OwnedFd>,
         start: u64,
@@ -228,13 +235,20 @@ impl ContentSink for StoreSink<'_> {
 
     fn begin(&mut self, _: &Metadata, size: u64) -> io::Result<()> {
         self.current = self.store.place(size)?;
+        if let Current::Memory = self.current {
+            let size = usize::try_from(size).expect("a small file");
+            self.memory.clear();
+            if self.memory.capacity() < size {
+                self.memory = BytesMut::with_capacity(SLAB.max(size));
+            }
+        }
         Ok(())
     }
 
     fn data(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         match &mut self.current {
             Current::Nothing => unreachable!("begun before data"),
-            Current::Memory(memory) => memory.extend_from_slice(bytes),
+            Current::Memory => self.memory.extend_from_slice(bytes),
             Current::File { file, at, .. } => {
                 while !bytes.is_empty() {
                     match rustix::io::pwrite(&**file, bytes, *at) {
@@ -255,9 +269,9 @@ impl ContentSink for StoreSink<'_> {
     fn hole(&mut self, length: u64) -> io::Result<()> {
         match &mut self.current {
             Current::Nothing => unreachable!("begun before a hole"),
-            Current::Memory(memory) => {
+            Current::Memory => {
                 let length = usize::try_from(length).expect("a small file");
-                memory.resize(memory.len() + length, 0);
+                self.memory.resize(self.memory.len() + length, 0);
             }
             // Never written, it reads as zeros.
             Current::File { at, .. } => *at += length,
@@ -268,7 +282,7 @@ impl ContentSink for StoreSink<'_> {
     fn finish(&mut self, content: FileContent) -> io::Result<ContentRef> {
         let place = match std::mem::replace(&mut self.current, Current::Nothing) {
             Current::Nothing => unreachable!("begun before its end"),
-            Current::Memory(memory) => Place::Memory(memory.into()),
+            Current::Memory => Place::Memory(self.memory.split().freeze()),
             Current::File {
                 file, own: true, ..
             } => {

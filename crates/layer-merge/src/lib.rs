@@ -19,6 +19,7 @@ mod options;
 pub mod ostree;
 mod overlay;
 mod parallel;
+mod pieces;
 mod provenance;
 mod read;
 mod removals;

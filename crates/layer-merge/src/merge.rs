@@ -115,7 +115,7 @@ pub fn index_cached(
 ///
 /// # Errors
 /// As [`merge`]; what `open` fails with is a [`Fault::Io`] of the layer.
-pub fn merge_blobs<R: Read>(
+pub fn merge_blobs<R: Read + Send>(
     layers: &[Layer],
     open: impl Fn(usize) -> io::Result<R> + Sync,
     store: &ContentStore,

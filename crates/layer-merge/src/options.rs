@@ -30,7 +30,7 @@ pub struct MergeOptions {
     /// Compute the SHA-256 of each regular file.
     pub file_digests: bool,
     /// Layers that are read at a time, each with buffers of its own; 0 is one for each processor,
-    /// but at most four.
+    /// but at most four. With more than one, each is decompressed by one more thread.
     pub threads: usize,
 }
 

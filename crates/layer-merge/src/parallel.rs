@@ -20,7 +20,7 @@ pub(crate) struct Job<'a> {
 impl Job<'_> {
     /// The blob of the layer, which ends with an error once a lower layer is refused: what this one
     /// would say is not asked any more.
-    pub(crate) fn guard<R: Read>(&self, blob: R) -> impl Read {
+    pub(crate) fn guard<R: Read + Send>(&self, blob: R) -> impl Read + Send {
         Guarded {
             blob,
             index: self.index,

@@ -12,8 +12,9 @@ use crate::entry::{Action, Checked, check};
 use crate::layout::Layer;
 use crate::notes::Notes;
 use crate::options::Budget;
+use crate::pieces::{Here, Pieces, read_pieces};
 use crate::tar::decode::{Decoder, Event};
-use crate::{BUFFER, Compression, ContentSink, EntryPosition, Error, Fault, Limits, MergeOptions};
+use crate::{Compression, ContentSink, EntryPosition, Error, Fault, Limits, MergeOptions};
 
 /// A layer that was read and verified.
 #[derive(Debug)]
@@ -84,7 +85,7 @@ impl<C> LayerEntries<C> {
 /// [`Error::Layer`], whatever is wrong. If the blob is not the one that the manifest names, that is
 /// what is reported.
 pub fn read_layer<S: ContentSink>(
-    blob: impl Read,
+    blob: impl Read + Send,
     index: usize,
     layer: &Layer,
     options: &MergeOptions,
@@ -101,10 +102,12 @@ pub fn read_layer<S: ContentSink>(
     let compression = compression.map_err(|fault| error((None, fault)))?;
     let stream = Decompressor::new(blob, layer.size, compression, &options.limits);
     let stream = stream.map_err(|fault| error((None, fault)))?;
-    let mut reader = Reader::new(stream, index, options, budget, sink);
-    let result = reader.run(true);
+    let mut reader = Reader::new(index, options, budget, sink);
+    let ahead = options.threads() > 1;
+    let (result, stream) = read_pieces(stream, layer.size, &options.limits, ahead, |pieces| {
+        reader.run(pieces, true)
+    });
     let Reader {
-        stream,
         entries,
         notes,
         hasher,
@@ -165,10 +168,11 @@ pub(crate) fn read_archive<S: ContentSink>(
 ) -> Result<LayerEntries<S::Content>, Error> {
     let error = |(entry, fault)| Error::Archive { entry, fault };
     let stream = Decompressor::new(archive, u64::MAX, Compression::None, &options.limits);
-    let stream = stream.map_err(|fault| error((None, fault)))?;
+    let mut stream = stream.map_err(|fault| error((None, fault)))?;
     let budget = Budget::default();
-    let mut reader = Reader::new(stream, 0, options, &budget, sink);
-    reader.run(false).map_err(error)?;
+    let mut reader = Reader::new(0, options, &budget, sink);
+    let mut pieces = Here::new(&mut stream, &options.limits);
+    reader.run(&mut pieces, false).map_err(error)?;
     Ok(LayerEntries {
         index: 0,
         digest: Digest(reader.hasher.finalize().into()),
@@ -186,8 +190,7 @@ struct File {
     size: u64,
 }
 
-struct Reader<'a, R: Read, S: ContentSink> {
-    stream: Decompressor<R>,
+struct Reader<'a, S: ContentSink> {
     options: &'a MergeOptions,
     budget: &'a Budget,
     sink: &'a mut S,
@@ -196,6 +199,8 @@ struct Reader<'a, R: Read, S: ContentSink> {
     notes: Notes,
     file: Option<File>,
     used: Used,
+    /// Bytes of the blob so far.
+    blob_bytes: u64,
     /// Bytes after the archive's end so far, and whether one was not zero.
     trailing: u64,
     garbage: bool,
@@ -203,16 +208,9 @@ struct Reader<'a, R: Read, S: ContentSink> {
 
 type At = (Option<Box<EntryPosition>>, Fault);
 
-impl<'a, R: Read, S: ContentSink> Reader<'a, R, S> {
-    fn new(
-        stream: Decompressor<R>,
-        index: usize,
-        options: &'a MergeOptions,
-        budget: &'a Budget,
-        sink: &'a mut S,
-    ) -> Self {
+impl<'a, S: ContentSink> Reader<'a, S> {
+    fn new(index: usize, options: &'a MergeOptions, budget: &'a Budget, sink: &'a mut S) -> Self {
         Self {
-            stream,
             options,
             budget,
             sink,
@@ -221,25 +219,26 @@ impl<'a, R: Read, S: ContentSink> Reader<'a, R, S> {
             notes: Notes::new(index),
             file: None,
             used: Used::default(),
+            blob_bytes: 0,
             trailing: 0,
             garbage: false,
         }
     }
 
     /// Reads the archive to the end of its stream.
-    fn run(&mut self, layer: bool) -> Result<(), At> {
+    fn run(&mut self, pieces: &mut dyn Pieces, layer: bool) -> Result<(), At> {
         let options = self.options;
         let mut decoder = Decoder::new(&options.limits);
-        let mut buffer = vec![0; BUFFER];
         loop {
-            let n = self.stream.read(&mut buffer, &options.limits);
-            let n = n.map_err(|fault| (None, fault))?;
-            if n == 0 {
+            let piece = pieces.next();
+            let (mut input, blob_bytes) = piece.map_err(|fault| (None, fault))?;
+            if input.is_empty() {
                 break;
             }
-            self.hasher.update(&buffer[..n]);
-            self.unpack(n as u64).map_err(|fault| (None, fault))?;
-            let mut input = &buffer[..n];
+            self.hasher.update(input);
+            self.blob_bytes = blob_bytes;
+            let unpacked = self.unpack(input.len() as u64);
+            unpacked.map_err(|fault| (None, fault))?;
             loop {
                 let event = decoder.next(&mut input);
                 let more = !matches!(event, Ok(Event::More));
@@ -263,7 +262,7 @@ impl<'a, R: Read, S: ContentSink> Reader<'a, R, S> {
         self.used.unpacked += bytes;
         let unpacked = self.used.unpacked;
         let limit = limits.compression_ratio;
-        let allowed = self.stream.blob_bytes().saturating_mul(limit);
+        let allowed = self.blob_bytes.saturating_mul(limit);
         if unpacked > limits.compression_grace && unpacked > allowed {
             let what = "ratio of compression";
             return Err(Fault::Limit { what, limit });

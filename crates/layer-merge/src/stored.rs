@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pleach_fs_tree::{ContentSource, Digest, FileContent, write_all};
 use rustix::io::Errno;
 
@@ -18,7 +19,7 @@ pub struct ContentRef {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
-    Memory(Arc<[u8]>),
+    Memory(Bytes),
     Spool(Arc<OwnedFd>, u64),
     Own(Arc<OwnedFd>),
 }

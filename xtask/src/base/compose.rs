@@ -28,34 +28,46 @@ const FINISH: [&str; 3] = [
     r#"kernel=$(ls "$1/usr/lib/modules") && chroot "$1" depmod "$kernel" && chroot "$1" dracut --force --no-hostonly --kver "$kernel" "/usr/lib/modules/$kernel/initramfs.img""#,
 ];
 
-/// Writes the root to the file `tar`, and what mmdebstrap said beside it.
-pub(super) fn compose(sh: &Shell, recipe: &Recipe, tar: &Path) -> Result<()> {
+/// Writes the base image's root to the file `tar`, and what mmdebstrap said beside it.
+pub(super) fn base(sh: &Shell, recipe: &Recipe, tar: &Path) -> Result<()> {
     let scratch = sh.create_temp_dir()?;
-    let log = tar.with_extension("log");
     let overlay = scratch.path().join("overlay.tar");
     pack(sh, &recipe.overlay(), &overlay)?;
+    let mut options = vec!["--dpkgopt=force-confold".to_owned()];
+    options.extend(EXCLUDED.map(|rule| format!("--dpkgopt={rule}")));
+    options.push(format!("--customize-hook=tar-in '{}' /", overlay.display()));
+    options.extend(FINISH.map(|hook| format!("--customize-hook={hook}")));
+    let packages: Vec<_> = recipe.packages.iter().map(String::as_str).collect();
+    root(sh, "essential", &packages, options, tar)
+}
 
+/// Writes a root to the file `tar`, and what mmdebstrap said beside it.
+pub(super) fn root(
+    sh: &Shell,
+    variant: &str,
+    packages: &[&str],
+    more: Vec<String>,
+    tar: &Path,
+) -> Result<()> {
+    let log = tar.with_extension("log");
     let mode = match cmd!(sh, "id -u").quiet().read()?.as_str() {
         "0" => "root",
         _ => "unshare",
     };
-    let packages = recipe.packages.join(",");
+    let packages = packages.join(",");
     let mut options = vec![
         "--format=tar".to_owned(),
-        "--variant=essential".to_owned(),
+        format!("--variant={variant}"),
         format!("--mode={mode}"),
         format!("--include={packages}"),
         format!("--logfile={}", log.display()),
         r#"--aptopt=APT::Install-Recommends "false""#.to_owned(),
-        "--dpkgopt=force-confold".to_owned(),
     ];
-    options.extend(EXCLUDED.map(|rule| format!("--dpkgopt={rule}")));
+    options.extend(more);
     options.extend(proxies(sh)?);
     if Path::new(KEYRING).exists() {
         options.push(format!("--keyring={KEYRING}"));
     }
-    options.push(format!("--customize-hook=tar-in '{}' /", overlay.display()));
-    options.extend(FINISH.map(|hook| format!("--customize-hook={hook}")));
     let mirror = mirror(sh)?;
     let result = cmd!(sh, "mmdebstrap {options...} {SUITE} {tar} {mirror...}")
         .env("SOURCE_DATE_EPOCH", EPOCH.to_string())

@@ -18,7 +18,7 @@ use super::recipe::{EPOCH, Layers};
 use super::tree::{self, Content};
 
 /// [`EPOCH`] as RFC 3339 has it.
-const CREATED: &str = "2026-01-01T00:00:00Z";
+pub(super) const CREATED: &str = "2026-01-01T00:00:00Z";
 
 const VERSION_LABEL: &str = "org.opencontainers.image.version";
 
@@ -74,7 +74,7 @@ fn first(layout: &Layout, layers: &Layers, v1: &Tree<Content>, kernel: &str) -> 
     Ok(layout.resolve(Some("v1"), None)?)
 }
 
-fn put_layer(layout: &Layout, changes: &Changes<Content>) -> Result<WrittenLayer> {
+pub(super) fn put_layer(layout: &Layout, changes: &Changes<Content>) -> Result<WrittenLayer> {
     let options = LayerOptions {
         clamp_mtime: Some(Timestamp::from_seconds(EPOCH)),
         ..LayerOptions::default()
@@ -86,7 +86,7 @@ fn put_layer(layout: &Layout, changes: &Changes<Content>) -> Result<WrittenLayer
     Ok(layer)
 }
 
-fn history(created_by: &str) -> History {
+pub(super) fn history(created_by: &str) -> History {
     History {
         created: Some(CREATED.to_owned()),
         created_by: Some(created_by.to_owned()),

@@ -7,16 +7,19 @@
 
 mod compose;
 mod image;
+mod large;
 mod recipe;
 mod reshape;
 mod tree;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use xshell::Shell;
 
+use crate::cache::Cache;
 use crate::workspace::Workspace;
+pub(crate) use large::large;
 use recipe::Recipe;
 
 /// How to build.
@@ -46,11 +49,13 @@ impl BaseImage {
 /// brought into shape.
 pub(crate) fn build(workspace: &Workspace, options: &Options) -> Result<BaseImage> {
     let builder = Builder::new(workspace)?;
-    let root = builder.cached("base-root", &builder.root_key()?, |dir| {
-        eprintln!("fixtures: composing the root from packages (a minute or two)");
-        compose::compose(&workspace.sh, &builder.recipe, &dir.join(ROOT))
-    })?;
-    let layout = builder.cached("base", &builder.image_key()?, |dir| {
+    let root = builder
+        .cache
+        .get("base-root", &builder.root_key()?, |dir| {
+            eprintln!("fixtures: composing the root from packages (a minute or two)");
+            compose::base(&workspace.sh, &builder.recipe, &dir.join(ROOT))
+        })?;
+    let layout = builder.cache.get("base", &builder.image_key()?, |dir| {
         eprintln!("fixtures: making the layers");
         builder.images(&root.join(ROOT), dir)
     })?;
@@ -62,10 +67,17 @@ pub(crate) fn build(workspace: &Workspace, options: &Options) -> Result<BaseImag
 
 const ROOT: &str = "root.tar";
 
+fn cache(workspace: &Workspace) -> Cache<'_> {
+    Cache {
+        sh: &workspace.sh,
+        dir: workspace.artifacts().join("fixtures"),
+    }
+}
+
 struct Builder<'a> {
     sh: &'a Shell,
     root: &'a Path,
-    cache: PathBuf,
+    cache: Cache<'a>,
     recipe: Recipe,
 }
 
@@ -75,7 +87,7 @@ impl<'a> Builder<'a> {
         Ok(Self {
             sh: &workspace.sh,
             root,
-            cache: workspace.artifacts().join("fixtures"),
+            cache: cache(workspace),
             recipe: Recipe::load(&root.join("fixtures/base"))?,
         })
     }
@@ -96,39 +108,6 @@ impl<'a> Builder<'a> {
         recipe::fingerprint(self.root, &inputs.map(|path| self.root.join(path)))
     }
 
-    /// The directory that `make` filled for this key, now or earlier. It gets its name only when
-    /// it is whole; those of other keys go.
-    fn cached(
-        &self,
-        name: &str,
-        key: &str,
-        make: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<PathBuf> {
-        let done = self.cache.join(format!("{name}-{}", &key[..16]));
-        if done.exists() {
-            return Ok(done);
-        }
-        self.sh.create_dir(&self.cache)?;
-        let part = self.cache.join(format!(".{name}-{}", std::process::id()));
-        self.sh.remove_path(&part)?;
-        self.sh.create_dir(&part)?;
-        if let Err(error) = make(&part) {
-            self.sh.remove_path(&part)?;
-            return Err(error);
-        }
-        match std::fs::rename(&part, &done) {
-            // Somebody else was faster, with the same inputs.
-            Err(_) if done.exists() => self.sh.remove_path(&part)?,
-            result => result.with_context(|| format!("naming {}", done.display()))?,
-        }
-        for old in self.sh.read_dir(&self.cache)? {
-            if old != done && is_entry_of(&old, name) {
-                self.sh.remove_path(&old)?;
-            }
-        }
-        Ok(done)
-    }
-
     /// Both versions, from the composed root, as an OCI image layout in `dir`.
     fn images(&self, root: &Path, dir: &Path) -> Result<()> {
         let mut v1 = image::read_tar(root)?;
@@ -145,12 +124,15 @@ impl<'a> Builder<'a> {
     }
 
     fn check_reproducible(&self, root: &Path, layout: &Path) -> Result<()> {
-        let scratch = self.cache.join(format!(".again-{}", std::process::id()));
+        let scratch = self
+            .cache
+            .dir
+            .join(format!(".again-{}", std::process::id()));
         self.sh.remove_path(&scratch)?;
         self.sh.create_dir(scratch.join("layout"))?;
         let again = scratch.join(ROOT);
         eprintln!("fixtures: once more, from the packages on");
-        compose::compose(self.sh, &self.recipe, &again)?;
+        compose::base(self.sh, &self.recipe, &again)?;
         self.images(&again, &scratch.join("layout"))?;
         let index = |dir: &Path| self.sh.read_file(dir.join("index.json"));
         let same = index(layout)? == index(&scratch.join("layout"))?;
@@ -167,31 +149,5 @@ impl<'a> Builder<'a> {
         self.sh.remove_path(&scratch)?;
         eprintln!("fixtures: built twice, the same index.json");
         Ok(())
-    }
-}
-
-/// Whether a path is an entry `NAME-KEY` of the cache.
-fn is_entry_of(path: &Path, name: &str) -> bool {
-    path.file_name()
-        .and_then(|file| file.to_str())
-        .and_then(|file| file.strip_prefix(name)?.strip_prefix('-'))
-        .is_some_and(|key| key.len() == 16 && key.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn other_entries_of_the_cache_are_left_alone() {
-        for (file, name, expect) in [
-            ("base-0123456789abcdef", "base", true),
-            ("base-root-0123456789abcdef", "base", false),
-            ("base-root-0123456789abcdef", "base-root", true),
-            (".base-17", "base", false),
-            ("base-notes", "base", false),
-        ] {
-            assert_eq!(is_entry_of(Path::new(file), name), expect, "{file} {name}");
-        }
     }
 }

@@ -23,14 +23,18 @@ pub(crate) struct Bench {
     /// How many files, only of etc [default: 2000,10000,50000,250000]
     #[arg(long, value_delimiter = ',')]
     sizes: Vec<usize>,
-    /// An image in a layout, oci:DIR:TAG, only of layers [default: the base image]
+    /// An image in a layout, oci:DIR:TAG, only of layers [default: the base image, and a larger one]
     #[arg(long)]
     image: Vec<String>,
+    /// What of layers to measure [default: all]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    rows: Vec<layers::Row>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum What {
-    /// An image's layers into a directory; the peers are umoci, and skopeo with tar.
+    /// An image's layers into a directory or an ostree repository; the peers are umoci, podman, skopeo
+    /// with tar, ostree-ext and composefs.
     Layers,
     /// The three-way merge of /etc; the peer is ostree.
     Etc,
@@ -44,10 +48,12 @@ impl Bench {
         match (self.what, &self.sizes[..]) {
             (What::Layers, []) => {
                 setup::setup(workspace)?;
-                layers::run(workspace, self.pairs, &self.image)
+                layers::run(workspace, self.pairs, &self.image, &self.rows)
             }
             (What::Layers, _) => bail!("--sizes is for etc; layers has those of the image"),
-            (What::Etc, _) if !self.image.is_empty() => bail!("--image is for layers"),
+            (What::Etc, _) if !self.image.is_empty() || !self.rows.is_empty() => {
+                bail!("--image and --rows are for layers")
+            }
             (What::Etc, sizes) if sizes.contains(&0) => bail!("--sizes must be at least 1 each"),
             (What::Etc, sizes) => {
                 setup::setup(workspace)?;

@@ -69,7 +69,7 @@ fn read(compression: Compression, blob: &[u8], archive: &[u8]) -> Result<(), Err
         diff_id: Digest::of(archive),
     };
     let options = options();
-    let read = |blob: &mut dyn Read| {
+    let read = |blob: &mut (dyn Read + Send)| {
         let budget = Budget::default();
         read_layer(blob, 0, &layer, &options, &budget, &mut IndexOnly).map(drop)
     };

@@ -61,7 +61,7 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`import`](Self::import).
-    pub fn import_blobs<R: Read>(
+    pub fn import_blobs<R: Read + Send>(
         &self,
         layers: &[Layer],
         open: impl Fn(usize) -> std::io::Result<R> + Sync,
@@ -73,7 +73,7 @@ impl Transaction {
         self.import_opened(layers, &open, options)
     }
 
-    fn import_opened<R: Read>(
+    fn import_opened<R: Read + Send>(
         &self,
         layers: &[Layer],
         open: &(impl Fn(usize) -> Result<R, crate::Error> + Sync),
@@ -99,7 +99,7 @@ impl Transaction {
     }
 
     /// The merged tree, and the layers whose index was in the cache; those of `wanted` are read.
-    fn merge<R: Read>(
+    fn merge<R: Read + Send>(
         &self,
         layers: &[Layer],
         open: &(impl Fn(usize) -> Result<R, crate::Error> + Sync),

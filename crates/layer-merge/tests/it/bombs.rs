@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::process::Command;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use pleach_layer_merge::{
@@ -223,7 +223,7 @@ struct Pieces {
     compression: Compression,
     size: u64,
     next: u64,
-    zeros: Rc<Piece>,
+    zeros: Arc<Piece>,
 }
 
 const PIECE: u64 = 4 * MIB;
@@ -235,7 +235,7 @@ impl Pieces {
             compression: bomb.compression,
             size,
             next: 0,
-            zeros: Rc::new(piece(bomb.compression, vec![0; PIECE as usize])),
+            zeros: Arc::new(piece(bomb.compression, vec![0; PIECE as usize])),
         }
     }
 
@@ -248,8 +248,8 @@ impl Pieces {
     }
 
     /// What comes at this place; `None` behind the end.
-    fn piece(&self, number: u64) -> Option<Rc<Piece>> {
-        let new = |bytes| Some(Rc::new(piece(self.compression, bytes)));
+    fn piece(&self, number: u64) -> Option<Arc<Piece>> {
+        let new = |bytes| Some(Arc::new(piece(self.compression, bytes)));
         if let Some(kind) = self.name.strip_prefix("zeros") {
             let parts = if kind == "-in-parts" { 4 } else { 1 };
             let each = self.size / PIECE / parts;
@@ -364,9 +364,9 @@ fn piece(compression: Compression, plain: Vec<u8>) -> Piece {
 }
 
 impl Iterator for Pieces {
-    type Item = Rc<Piece>;
+    type Item = Arc<Piece>;
 
-    fn next(&mut self) -> Option<Rc<Piece>> {
+    fn next(&mut self) -> Option<Arc<Piece>> {
         let piece = self.piece(self.next)?;
         self.next += 1;
         Some(piece)
@@ -375,7 +375,7 @@ impl Iterator for Pieces {
 
 struct Stream {
     pieces: Pieces,
-    current: Option<Rc<Piece>>,
+    current: Option<Arc<Piece>>,
     at: usize,
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn open(reference: &str, source: &Source) -> Result<OpenImage> {
 }
 
 /// Opens the blob of a layer, by its index.
-pub(crate) type OpenBlob<'a> = dyn Fn(usize) -> io::Result<Box<dyn Read>> + Sync + 'a;
+pub(crate) type OpenBlob<'a> = dyn Fn(usize) -> io::Result<Box<dyn Read + Send>> + Sync + 'a;
 
 /// Opens an image whose layers `read` reads: while they come, where it has to be fetched. It may be
 /// called again then.
@@ -52,7 +52,7 @@ pub(crate) fn open_with<T: Send + 'static>(
         let blob = |index: usize| {
             let layer = &layers[index];
             let blob = image.layout.open_blob(&layer.digest, Some(layer.size));
-            Ok(Box::new(blob.map_err(io::Error::other)?) as Box<dyn Read>)
+            Ok(Box::new(blob.map_err(io::Error::other)?) as Box<dyn Read + Send>)
         };
         let value = read(layers, &blob).with_context(|| format!("reading {reference}"))?;
         return Ok((image, value));

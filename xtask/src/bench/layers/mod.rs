@@ -1,165 +1,106 @@
-//! An image's layers become a directory: us, umoci, and skopeo with tar, and the floor: what nobody
-//! who verifies can leave out. All in the same run, each time on a file system that is new, since one
-//! on which much was deleted lately is slow.
+//! An image's layers become a directory, or a commit of an ostree repository, out of a layout or a
+//! registry: us and the peers, and the floor: what nobody who verifies can leave out. All in the
+//! same run, each time on a file system that is new, since one on which much was deleted lately is
+//! slow.
 
+mod registry;
 mod report;
 mod runs;
+mod subject;
+mod tools;
+mod usage;
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
-use pleach_layer_merge::{Layout, MergeOptions, index};
+use anyhow::Result;
 use xshell::cmd;
 
+use crate::base;
 use crate::workspace::Workspace;
 use report::Report;
-use runs::{Machine, Tool};
+use runs::Machine;
+use subject::{IMAGE, Subject, UPGRADE};
+pub(super) use tools::Row;
 
-/// An image in a layout.
-struct Subject {
-    layout: PathBuf,
-    tag: String,
-    /// Of the blobs, lowest first: 64 hexadecimal digits.
-    layers: Vec<String>,
-    /// Compressed bytes.
-    size: u64,
-    /// Paths of the merged tree.
-    paths: usize,
-    /// umoci knows no zstd.
-    zstd: bool,
-}
-
-pub(super) fn run(workspace: &Workspace, pairs: usize, images: &[String]) -> Result<()> {
-    let sh = &workspace.sh;
+pub(super) fn run(
+    workspace: &Workspace,
+    pairs: usize,
+    images: &[String],
+    rows: &[Row],
+) -> Result<()> {
     let images = match images {
-        [] => vec![workspace.base_image()?],
+        [] => vec![workspace.base_image()?, base::large(workspace)?],
         images => images.to_vec(),
     };
-    cmd!(sh, "cargo build --release -p pleach").run()?;
-    cmd!(
-        sh,
-        "cargo build --release -p pleach-layer-merge --example floor"
-    )
-    .run()?;
-    if cmd!(sh, "podman --version")
-        .quiet()
-        .ignore_stdout()
-        .ignore_stderr()
-        .run()
-        .is_err()
-    {
-        println!("podman: not installed, so it is not measured");
-    }
-    let machine = Machine::new(workspace);
-    let mut reports = Vec::new();
+    let rows = match rows {
+        [] => &[Row::Directory, Row::Ostree, Row::Registry, Row::Upgrade],
+        rows => rows,
+    };
+    let machine = Machine::new(workspace, rows.contains(&Row::Registry))?;
+    let commit = ostree_base(workspace)?;
+    let mut acceptance = Vec::new();
     for image in images {
-        let given = Subject::open(&image)?;
-        let other = given.recompressed(workspace)?;
-        for subject in [given, other] {
-            let report = measured(&machine, &subject, pairs)?;
-            print!("\n{report}");
-            reports.push(report);
+        for zstd in [false, true] {
+            let subject = Subject::copy(workspace, &image, zstd)?;
+            subject.make_upgrade()?;
+            let [old, new] = UPGRADE;
+            subject.make_for_ostree_ext(&commit, &[IMAGE, old, new])?;
+            for &row in rows {
+                if row == Row::Registry {
+                    machine.push(&subject)?;
+                }
+                let report = measured(&machine, row, &subject, pairs)?;
+                print!("\n{report}");
+                acceptance.extend(report.acceptance());
+            }
         }
     }
     println!("\nacceptance");
-    for line in reports.iter().flat_map(Report::acceptance) {
+    for line in acceptance {
         println!("  {line}");
     }
     Ok(())
 }
 
-fn measured(machine: &Machine<'_>, subject: &Subject, pairs: usize) -> Result<Report> {
-    let mut tools = vec![Tool::Pleach, Tool::LowMemory, Tool::SkopeoTar, Tool::Floor];
-    if !subject.zstd {
-        tools.push(Tool::Umoci);
-    }
-    let mut report = Report::new(subject.what(), subject.paths, machine.what()?, &tools);
-    for round in 0..=pairs {
-        match round {
-            0 => eprintln!("bench: {}, warming up", subject.what()),
-            _ => eprintln!("bench: {}, pair {round} of {pairs}", subject.what()),
+/// The layout of the commit that ostree-ext wants below all else.
+fn ostree_base(workspace: &Workspace) -> Result<PathBuf> {
+    let sh = &workspace.sh;
+    let folder = workspace.artifacts().join("bench-ostree-base");
+    sh.remove_path(&folder)?;
+    sh.create_dir(&folder)?;
+    let (peer, layout) = (
+        workspace.release().join("peer-ostree-ext"),
+        folder.join("layout"),
+    );
+    cmd!(sh, "{peer} base {layout}").quiet().run()?;
+    Ok(layout)
+}
+
+fn measured(machine: &Machine<'_>, row: Row, subject: &Subject, pairs: usize) -> Result<Report> {
+    let mut report = Report::new(row, subject.what(), subject.paths, machine.what()?);
+    let mut tools = Vec::new();
+    for &tool in row.tools() {
+        match machine.missing(tool, subject) {
+            Some(why) => report.missing(tool, why),
+            None => tools.push(tool),
         }
+    }
+    let what = format!("{}, {}", subject.what(), row.name());
+    eprintln!("bench: {what}, warming up");
+    for &tool in &tools {
+        report.together(tool, machine.run(row, tool, subject, true)?);
+    }
+    for pair in 1..=pairs {
+        eprintln!("bench: {what}, pair {pair} of {pairs}");
         // Who begins alternates.
         tools.reverse();
         for &tool in &tools {
-            let cost = machine.run(tool, subject)?;
-            if round > 0 {
-                report.add(tool, cost);
-            }
+            report.add(tool, machine.run(row, tool, subject, false)?);
         }
     }
-    for tool in [Tool::Pleach, Tool::LowMemory] {
-        report.calls(tool, machine.calls(tool, subject)?);
+    eprintln!("bench: {what}, counting system calls");
+    for &tool in &tools {
+        report.calls(tool, machine.calls(row, tool, subject)?);
     }
     Ok(report)
-}
-
-impl Subject {
-    fn open(reference: &str) -> Result<Self> {
-        let name = reference
-            .strip_prefix("oci:")
-            .and_then(|name| name.rsplit_once(':'));
-        let Some((layout, tag)) = name else {
-            bail!("{reference}: not oci:DIR:TAG");
-        };
-        let dir = Dir::open_ambient_dir(layout, ambient_authority());
-        let opened = Layout::open(&dir.with_context(|| reference.to_owned())?)?;
-        let image = opened.resolve(Some(tag), None)?;
-        let options = MergeOptions {
-            file_digests: false,
-            ..MergeOptions::default()
-        };
-        let layers = image.layers();
-        let hex = |digest: String| digest.trim_start_matches("sha256:").to_owned();
-        Ok(Self {
-            layout: layout.into(),
-            tag: tag.to_owned(),
-            layers: layers
-                .iter()
-                .map(|layer| hex(layer.digest.to_string()))
-                .collect(),
-            size: layers.iter().map(|layer| layer.size).sum(),
-            paths: index(&opened, &image, &options)?.tree.walk().count(),
-            zstd: layers
-                .iter()
-                .any(|layer| layer.media_type.as_ref().ends_with("zstd")),
-        })
-    }
-
-    fn reference(&self) -> String {
-        format!("oci:{}:{}", self.layout.display(), self.tag)
-    }
-
-    fn what(&self) -> String {
-        let compression = if self.zstd { "zstd" } else { "gzip" };
-        let (layers, size) = (self.layers.len(), self.size as f64 / 1e6);
-        format!(
-            "{} {compression}: {layers} layers, {size:.1} MB, {} paths",
-            self.tag, self.paths
-        )
-    }
-
-    /// The same image with the other compression, which skopeo makes.
-    fn recompressed(&self, workspace: &Workspace) -> Result<Self> {
-        let sh = &workspace.sh;
-        let format = if self.zstd { "gzip" } else { "zstd" };
-        let made = workspace.artifacts().join(format!("bench-layers-{format}"));
-        sh.remove_path(&made)?;
-        let (from, to) = (
-            self.reference(),
-            format!("oci:{}:{}", made.display(), self.tag),
-        );
-        cmd!(
-            sh,
-            "skopeo --insecure-policy copy --quiet --dest-compress-format {format} {from} {to}"
-        )
-        .run()?;
-        let subject = Self::open(&to)?;
-        if subject.zstd == self.zstd {
-            bail!("skopeo did not compress {from} again");
-        }
-        Ok(subject)
-    }
 }
