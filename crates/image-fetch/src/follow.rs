@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::oneshot;
 
 use crate::Digest;
+use crate::manifest::{Descriptor, Manifest};
 
 /// A layer of the image that is being fetched, for whoever reads it meanwhile.
 #[derive(Clone, Debug)]
@@ -223,4 +224,19 @@ impl Follow {
             .flat_map(HashMap::values)
             .for_each(|it| it.give_up());
     }
+}
+
+/// The layers of a manifest, nothing of them read yet. A layer that stands there twice is one stream.
+pub(crate) fn streams(manifest: &Manifest, diff_ids: &[Digest]) -> Vec<LayerStream> {
+    let mut streams: HashMap<Digest, Arc<Stream>> = HashMap::new();
+    let layers = manifest.layers.iter().zip(diff_ids).enumerate();
+    let stream = |(index, (layer, &diff_id)): (usize, (&Descriptor, &Digest))| LayerStream {
+        index,
+        digest: layer.digest,
+        size: layer.size,
+        media_type: layer.media_type.clone(),
+        diff_id,
+        stream: streams.entry(layer.digest).or_default().clone(),
+    };
+    layers.map(stream).collect()
 }

@@ -2,20 +2,18 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::blob::{Got, blocking};
 use crate::check::{Right, Want, WantLayer};
 use crate::copy::{Staged, judge, stage};
-use crate::follow::{Follow, LayerStream, Stream};
+use crate::follow::{Follow, LayerStream, streams};
 use crate::manifest::{self, Descriptor, Manifest, OCI_MANIFEST};
 use crate::session::Session;
 use crate::store::Store;
 use crate::{
     Blob, Digest, Error, Event, FetchOptions, Fetched, ImageReference, Layer, Origin, Policy,
-    Retry, Transport,
+    Transport,
 };
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -68,33 +66,6 @@ struct Source {
     guessed: bool,
 }
 
-/// The pause before attempt `failures`, counted from one.
-fn delay(retry: &Retry, failures: u32) -> Duration {
-    let doubled = retry
-        .backoff
-        .saturating_mul(1u32.checked_shl(failures - 1).unwrap_or(u32::MAX));
-    let full = doubled.min(retry.max_backoff);
-    // Many machines that lost one registry must not all come back at the same moment. A new
-    // RandomState is the standard library's only random number.
-    let random = RandomState::new().build_hasher().finish() % 256;
-    full - full.mul_f64(random as f64 / 1024.0)
-}
-
-/// The layers of a manifest, nothing of them read yet. A layer that stands there twice is one stream.
-fn streams(manifest: &Manifest, diff_ids: &[Digest]) -> Vec<LayerStream> {
-    let mut streams: HashMap<Digest, Arc<Stream>> = HashMap::new();
-    let layers = manifest.layers.iter().zip(diff_ids).enumerate();
-    let stream = |(index, (layer, &diff_id)): (usize, (&Descriptor, &Digest))| LayerStream {
-        index,
-        digest: layer.digest,
-        size: layer.size,
-        media_type: layer.media_type.clone(),
-        diff_id,
-        stream: streams.entry(layer.digest).or_default().clone(),
-    };
-    layers.map(stream).collect()
-}
-
 impl<P: Fn(Event) + Sync> Job<'_, P> {
     /// Attempts until every blob is there.
     pub(crate) async fn run(&self) -> Result<Whole, Error> {
@@ -121,7 +92,7 @@ impl<P: Fn(Event) + Sync> Job<'_, P> {
             if !error.is_transient() || failures > self.options.retry.attempts {
                 return Err(error);
             }
-            let delay = delay(&self.options.retry, failures);
+            let delay = self.options.retry.delay(failures);
             (self.progress)(Event::Retry {
                 failures,
                 delay,

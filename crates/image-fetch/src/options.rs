@@ -1,3 +1,4 @@
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -152,5 +153,19 @@ impl Default for Limits {
             total_bytes: 64 << 30,
             layers: 1000,
         }
+    }
+}
+
+impl Retry {
+    /// The pause before attempt `failures`, counted from one.
+    pub(crate) fn delay(&self, failures: u32) -> Duration {
+        let doubled = self
+            .backoff
+            .saturating_mul(1u32.checked_shl(failures - 1).unwrap_or(u32::MAX));
+        let full = doubled.min(self.max_backoff);
+        // Many machines that lost one registry must not all come back at the same moment. A new
+        // RandomState is the standard library's only random number.
+        let random = RandomState::new().build_hasher().finish() % 256;
+        full - full.mul_f64(random as f64 / 1024.0)
     }
 }

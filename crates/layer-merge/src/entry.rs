@@ -317,3 +317,25 @@ pub(crate) fn is_possible<C>(
         && metadata.xattrs.len() <= limits.xattrs
         && xattrs.all(|(name, value)| xattr(kind, name, value, options).is_ok_and(|kept| kept))
 }
+
+/// What is no regular file, for a tree with any contents.
+pub(crate) fn without_content<C>(action: Action<std::convert::Infallible>) -> Action<C> {
+    match action {
+        Action::Whiteout => Action::Whiteout,
+        Action::Opaque => Action::Opaque,
+        Action::Link(target) => Action::Link(target),
+        Action::Put(Inode { metadata, kind }) => {
+            let kind = match kind {
+                Kind::File(never) => match never {},
+                // A new entry has no children.
+                Kind::Directory(_) => Kind::Directory(Default::default()),
+                Kind::Symlink(target) => Kind::Symlink(target),
+                Kind::CharDevice(device) => Kind::CharDevice(device),
+                Kind::BlockDevice(device) => Kind::BlockDevice(device),
+                Kind::Fifo => Kind::Fifo,
+                Kind::Socket => Kind::Socket,
+            };
+            Action::Put(Inode { metadata, kind })
+        }
+    }
+}

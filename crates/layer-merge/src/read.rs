@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::decompress::Decompressor;
 use crate::digest::Hashing;
-use crate::entry::{Action, Checked, check};
+use crate::entry::{Action, Checked, check, without_content};
 use crate::layout::Layer;
 use crate::notes::Notes;
 use crate::options::Budget;
@@ -387,26 +387,5 @@ impl File {
             return Err(Fault::Limit { what, limit });
         }
         Ok(())
-    }
-}
-
-fn without_content<C>(action: Action<std::convert::Infallible>) -> Action<C> {
-    match action {
-        Action::Whiteout => Action::Whiteout,
-        Action::Opaque => Action::Opaque,
-        Action::Link(target) => Action::Link(target),
-        Action::Put(Inode { metadata, kind }) => {
-            let kind = match kind {
-                Kind::File(never) => match never {},
-                // A new entry has no children.
-                Kind::Directory(_) => Kind::Directory(Default::default()),
-                Kind::Symlink(target) => Kind::Symlink(target),
-                Kind::CharDevice(device) => Kind::CharDevice(device),
-                Kind::BlockDevice(device) => Kind::BlockDevice(device),
-                Kind::Fifo => Kind::Fifo,
-                Kind::Socket => Kind::Socket,
-            };
-            Action::Put(Inode { metadata, kind })
-        }
     }
 }
