@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use pleach_fs_tree::{Digest, FileContent, Inode, Kind, Metadata, TreePath, escape};
+use pleach_fs_tree::{Digest, FileContent, Inode, Metadata, TreePath, escape};
 use sha2::{Digest as _, Sha256};
 
 use crate::decompress::Decompressor;
@@ -48,7 +48,7 @@ impl<C> LayerEntries<C> {
     pub(crate) fn contents(&self) -> impl Iterator<Item = &C> {
         self.entries.iter().filter_map(|entry| match &entry.action {
             Action::Put(Inode {
-                kind: Kind::File(content),
+                kind: pleach_fs_tree::Kind::File(content),
                 ..
             }) => Some(content),
             _ => None,
