@@ -44,6 +44,37 @@ impl Walker<'_> {
         all
     }
 
+    /// What most files are: in the new tree the pristine one's inode, and the machine's copy of it as
+    /// it came. Nothing is kept of them, so nothing is made of them either.
+    pub(super) fn same_by_reading(
+        &self,
+        w: &mut Worker,
+        found: &Sides<Option<Found>>,
+        open: &Sides<Option<OwnedFd>>,
+    ) -> bool {
+        let (Some(pristine), Some(current), Some(new)) =
+            (&found.pristine, &found.current, &found.new)
+        else {
+            return false;
+        };
+        let (a, b) = (&pristine.stat, &current.stat);
+        let (Some(x), Some(y)) = (&open.pristine, &open.current) else {
+            return false;
+        };
+        let plain = |fd| rustix::fs::flistxattr(fd, &mut [0_u8; 0]) == Ok(0);
+        let same = a.node_type == NodeType::File
+            && a.same_inode(&new.stat)
+            && a.same_owner_and_mode(b)
+            && a.size == b.size
+            && plain(x)
+            && plain(y)
+            && same_bytes(x, y, a.size, &mut w.buffers).is_ok_and(|same| same);
+        if same {
+            self.learn_pair(w, a, b);
+        }
+        same
+    }
+
     /// Reads what is no directory, and compares the contents.
     pub(super) fn inodes(
         &self,
@@ -93,8 +124,11 @@ impl Walker<'_> {
                         let fd = open_file(directory, entry, &stat)?;
                         (fd, Kind::File(located(origin as u8)))
                     }
-                    _ => {
-                        let fd = open_special(directory, entry, &stat)?;
+                    (_, open) => {
+                        let fd = match open {
+                            Some(fd) => fd,
+                            None => open_special(directory, entry, &stat)?,
+                        };
                         let kind = other(&fd, &stat)?;
                         (fd, kind)
                     }
@@ -171,17 +205,16 @@ impl Walker<'_> {
                 (Kind::Symlink(a), Kind::Symlink(b)) => a == b,
                 _ => false,
             };
-            let (a_stat, b_stat) = (&at_a.stat, &at_b.stat);
-            let old =
-                |stat: &Stat| known::old_enough(stat.ctime, self.now, known::MARGIN_OF_OTHERS);
-            if same
-                && a.metadata.xattrs == b.metadata.xattrs
-                && !a_stat.same_inode(b_stat)
-                && old(a_stat)
-                && old(b_stat)
-            {
-                w.pairs.push(known::pair(a_stat, b_stat));
+            if same && a.metadata.xattrs == b.metadata.xattrs {
+                self.learn_pair(w, &at_a.stat, &at_b.stat);
             }
+        }
+    }
+
+    fn learn_pair(&self, w: &mut Worker, a: &Stat, b: &Stat) {
+        let old = |stat: &Stat| known::old_enough(stat.ctime, self.now, known::MARGIN_OF_OTHERS);
+        if self.learns && !a.same_inode(b) && old(a) && old(b) {
+            w.pairs.push(known::pair(a, b));
         }
     }
 }

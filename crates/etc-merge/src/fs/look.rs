@@ -24,12 +24,11 @@ impl Walker<'_> {
         open: &mut Sides<Option<OwnedFd>>,
     ) -> Result<Sides<Option<Found>>, Error> {
         let mut out = Sides::<Option<Found>>::default();
-        // Where nothing is known a file will be read anyway: looking at what is open spares a call. Of
-        // the new tree most files are the pristine one's inodes, and are not opened at all.
-        let regular = |said: Option<Said>| said.is_some_and(|said| said.regular);
-        let unknown = self.known.is_empty() && listed.into_iter().all(regular);
+        // Where nothing is known it will be read anyway: looking at what is open spares a call. Of the
+        // new tree most files are the pristine one's inodes, and are not opened at all.
+        let read = self.known.is_empty() && listed.iter().all(Option::is_some);
         for origin in Origin::ALL {
-            let (Some(_), Some(handle)) = (listed[origin as usize], origin.of(handles)) else {
+            let (Some(said), Some(handle)) = (listed[origin as usize], origin.of(handles)) else {
                 continue;
             };
             if handle.origin != origin {
@@ -43,11 +42,9 @@ impl Walker<'_> {
                 continue;
             }
             let path = || above.join(&name(entry));
-            let opened = match unknown && origin != Origin::New {
-                true => open_and_look(&handle.fd, entry),
-                false => None,
-            };
-            let stat = match opened {
+            let opened = (read && origin != Origin::New)
+                .then(|| open_and_look(&handle.fd, entry, said.file_type));
+            let stat = match opened.flatten() {
                 Some((fd, stat)) => {
                     *origin.of_mut(open) = Some(fd);
                     stat

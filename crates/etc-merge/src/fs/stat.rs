@@ -218,12 +218,21 @@ pub(super) fn open_file(directory: impl AsFd, name: &[u8], seen: &Stat) -> io::R
     }
 }
 
-/// Opens what is said to be a regular file, and looks at what was opened; `None` where it is not, or
-/// cannot be opened: then it has to be looked at first.
-pub(super) fn open_and_look(directory: impl AsFd, name: &[u8]) -> Option<(OwnedFd, Stat)> {
-    let fd = rustix::fs::openat(directory, name, REGULAR, Mode::empty()).ok()?;
+/// Opens what is said to be a regular file or a symbolic link, and looks at what was opened; `None`
+/// where it is not, or cannot be opened: then it has to be looked at first.
+pub(super) fn open_and_look(
+    directory: impl AsFd,
+    name: &[u8],
+    said: FileType,
+) -> Option<(OwnedFd, Stat)> {
+    let (flags, node_type) = match said {
+        FileType::RegularFile => (REGULAR, NodeType::File),
+        FileType::Symlink => (PATH_ONLY, NodeType::Symlink),
+        _ => return None,
+    };
+    let fd = rustix::fs::openat(directory, name, flags, Mode::empty()).ok()?;
     let stat = Stat::at(&fd, b"").ok()?;
-    (stat.node_type == NodeType::File).then_some((fd, stat))
+    (stat.node_type == node_type).then_some((fd, stat))
 }
 
 /// Opens a directory below another, whatever it is.
@@ -267,7 +276,7 @@ pub(super) struct Listing {
 /// What a directory says of an entry, which need not be so a moment later.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Said {
-    pub(super) regular: bool,
+    pub(super) file_type: FileType,
     pub(super) inode: u64,
 }
 
@@ -284,7 +293,7 @@ impl Listing {
             }
             let start = u32::try_from(listing.bytes.len()).map_err(io::Error::other)?;
             let said = Said {
-                regular: entry.file_type() == FileType::RegularFile,
+                file_type: entry.file_type(),
                 inode: entry.ino(),
             };
             listing.starts.push((start, said));

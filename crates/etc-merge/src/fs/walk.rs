@@ -263,7 +263,9 @@ impl Walker<'_> {
                 continue;
             }
             let needed = self.is_needed(path, next);
-            if !needed && self.same_by_stat(w, &found) {
+            let same =
+                !needed && (self.same_by_stat(w, &found) || self.same_by_reading(w, &found, &open));
+            if same {
                 continue;
             }
             let here = || path.join(&name(next));
