@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use oci_spec::image::MediaType;
 
-use crate::Fault;
+use crate::{Fault, gzip};
 
 /// How a layer's archive is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,7 +54,7 @@ impl Compression {
 #[allow(clippy::large_enum_variant, reason = "there is one for a layer")]
 pub(crate) enum Encoder<W: Write> {
     None(W),
-    Gzip(flate2::write::GzEncoder<W>),
+    Gzip(gzip::Writer<W>),
     #[cfg(feature = "zstd")]
     Zstd(zstd::stream::write::Encoder<'static, W>),
 }
@@ -64,10 +64,8 @@ impl<W: Write> Encoder<W> {
         Ok(match compression {
             Compression::None => Self::None(out),
             Compression::Gzip => {
-                let level = u32::try_from(level.unwrap_or(6)).unwrap_or(0).min(9);
-                // No name, no time, and 255 for the system: unknown.
-                let header = flate2::GzBuilder::new().mtime(0).operating_system(255);
-                Self::Gzip(header.write(out, flate2::Compression::new(level)))
+                let level = u8::try_from(level.unwrap_or(6).clamp(0, 9));
+                Self::Gzip(gzip::Writer::new(out, level.expect("it is clamped")))
             }
             #[cfg(feature = "zstd")]
             Compression::Zstd => {

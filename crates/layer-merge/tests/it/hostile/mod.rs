@@ -18,8 +18,8 @@ use std::path::Path;
 
 use pleach_fs_tree::{Kinds, MaterializeOptions, ScanOptions, materialize, scan};
 use pleach_layer_merge::{
-    ContentRef, ContentStore, Error, Layout, MergeOptions, Merged, StoreOptions, contents, index,
-    merge,
+    ContentRef, ContentStore, Error, ErrorClass, Layout, MergeOptions, Merged, StoreOptions,
+    contents, index, merge,
 };
 use serde_json::{Value, json};
 
@@ -283,6 +283,8 @@ fn merge_all(scratch: &Scratch, options: &MergeOptions) -> Result<Merged<Content
             let differences = pleach_fs_tree::diff(&merged.tree, &indexed.tree, same);
             assert!(differences.is_empty(), "{differences:?}");
         }
+        // Which layer reaches a limit that they share is a matter of time.
+        (Err(a), Err(b)) if a.class() == ErrorClass::Limit => assert_eq!(a.class(), b.class()),
         (Err(a), Err(b)) => assert_eq!(a.to_string(), b.to_string()),
         _ => panic!("with and without contents: {merged:?}"),
     }
