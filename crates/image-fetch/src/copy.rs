@@ -26,6 +26,7 @@ use crate::job::Job;
 use crate::manifest::Manifest;
 use crate::skopeo::{self, TEMPORARY};
 use crate::stall::Stall;
+use crate::store::Store;
 use crate::{Digest, Error, Event, ImageReference, Policy};
 
 const JUDGING: &str = "apply the signature policy";
@@ -101,6 +102,7 @@ fn scratch<P>(job: &Job<'_, P>, name: &str) -> Result<Scratch, Error> {
     Ok(Scratch {
         parent: Dir::from(job.store.temporary()?),
         name: format!("{name}.{}", job.store.fresh()),
+        _store: job.store.clone(),
     })
 }
 
@@ -219,6 +221,8 @@ struct Hollow {
 struct Scratch {
     parent: Dir,
     name: String,
+    // Its lock is held until the directory was removed.
+    _store: Arc<Store>,
 }
 
 impl Hollow {

@@ -43,6 +43,13 @@ pub(crate) struct Store {
     temporary: Dir,
     next: AtomicU64,
     max_index: u64,
+    held: Arc<Held>,
+}
+
+/// The lock, for as long as anything may still be written or removed: a partial file outlives the
+/// store that it was made in, where nobody waited for its task.
+#[derive(Debug)]
+struct Held {
     /// Dropped with the rest: whoever listens learns that the lock is free.
     _released: oneshot::Sender<()>,
     // flock(2) belongs to the open file: it ends when this is closed, by SIGKILL too.
@@ -98,8 +105,10 @@ impl Store {
             root,
             next: AtomicU64::new(0),
             max_index,
-            _released: released.take().unwrap_or_else(|| oneshot::channel().0),
-            _lock: lock,
+            held: Arc::new(Held {
+                _released: released.take().unwrap_or_else(|| oneshot::channel().0),
+                _lock: lock,
+            }),
         };
         Ok(Some(store))
     }
@@ -201,6 +210,7 @@ impl Store {
             name,
             path,
             committed: false,
+            _held: self.held.clone(),
         })
     }
 
@@ -352,6 +362,8 @@ pub(crate) struct Partial {
     name: String,
     path: String,
     committed: bool,
+    // Dropped after the file was removed.
+    _held: Arc<Held>,
 }
 
 impl Partial {
