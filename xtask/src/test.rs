@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -82,13 +82,16 @@ impl Test {
         let started = Instant::now();
         let mut reader = Reader::default();
         let mut failed = Vec::new();
-        for tier in tiers {
+        let packages = tiers.iter().flat_map(|tier| tier.packages());
+        let mut following = packages.skip(1);
+        for tier in &tiers {
             let environment = match tier {
                 Tier::Vm if !self.list => workspace.vm_environment()?,
                 _ => Vec::new(),
             };
             for package in tier.packages() {
-                if !self.cargo_test(workspace, package, &environment, &mut reader)? {
+                let next = following.next();
+                if !self.cargo_test(workspace, package, next, &environment, &mut reader)? {
                     failed.push(*package);
                 }
             }
@@ -104,10 +107,13 @@ impl Test {
         summary(&reader, &failed, started)
     }
 
+    /// Tests one package. The next one is built meanwhile: many tests wait for something else than
+    /// the processor.
     fn cargo_test(
         &self,
         workspace: &Workspace,
         package: &str,
+        next: Option<&&str>,
         environment: &[(String, String)],
         reader: &mut Reader,
     ) -> Result<bool> {
@@ -127,15 +133,34 @@ impl Test {
             .spawn()
             .context("running cargo")?;
         drop(cargo);
+        let mut building = None;
         for line in BufReader::new(output).split(b'\n') {
             let line = line?;
             let line = String::from_utf8_lossy(&line);
+            // Not before: cargo holds its lock while it builds.
+            if building.is_none() && line.trim_start().starts_with("Running ") {
+                building = next.map(|next| build(workspace, next)).transpose()?;
+            }
             if reader.line(&line) {
                 println!("{line}");
             }
         }
-        Ok(child.wait()?.success())
+        let passed = child.wait()?.success();
+        if let Some(mut building) = building {
+            // What it has to say is said when that package is tested.
+            building.wait()?;
+        }
+        Ok(passed)
     }
+}
+
+/// Begins to build the tests of a package.
+fn build(workspace: &Workspace, package: &str) -> Result<Child> {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(workspace.root());
+    cargo.args(["test", "--no-run", "--quiet", "-p", package]);
+    cargo.stdin(Stdio::null()).stdout(Stdio::null());
+    cargo.stderr(Stdio::null()).spawn().context("running cargo")
 }
 
 fn summary(reader: &Reader, failed: &[&str], started: Instant) -> Result<()> {
