@@ -9,7 +9,7 @@
 //! proxies do not tell. An image from there is copied into a directory, and fetched from that.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::io;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +33,7 @@ const JUDGING: &str = "apply the signature policy";
 const STAGING: &str = "copy the image";
 
 /// skopeo's last words are kept up to here.
-const WORDS: u64 = 64 << 10;
+const WORDS: usize = 64 << 10;
 
 /// Passes if the policy accepts the image, and the image is the one whose manifest has `digest`.
 pub(crate) async fn judge<P: Fn(Event) + Sync>(
@@ -155,7 +155,6 @@ fn command<P>(job: &Job<'_, P>) -> Result<Command, Error> {
         command.arg("--src-cert-dir").arg(dir);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null());
-    command.stderr(Stdio::piped());
     command.lifecycle_bind_to_parent_thread();
     command.take_fds(fds);
     Ok(command)
@@ -163,6 +162,10 @@ fn command<P>(job: &Job<'_, P>) -> Result<Command, Error> {
 
 /// Runs it to its end; what it said where it failed.
 fn run(mut command: Command, stopped: &AtomicBool) -> io::Result<Result<(), String>> {
+    // A file: whoever says more than a pipe holds would wait for a reader, and a helper that it leaves
+    // behind would hold the pipe.
+    let said = rustix::fs::memfd_create("skopeo", rustix::fs::MemfdFlags::CLOEXEC)?;
+    command.stderr(said.try_clone()?);
     let mut child = Running(command.spawn()?);
     let status = loop {
         if stopped.load(Ordering::Relaxed) {
@@ -176,11 +179,10 @@ fn run(mut command: Command, stopped: &AtomicBool) -> io::Result<Result<(), Stri
     if status.success() {
         return Ok(Ok(()));
     }
-    let mut words = Vec::new();
-    if let Some(stderr) = child.0.stderr.take() {
-        stderr.take(WORDS).read_to_end(&mut words)?;
-    }
-    Ok(Err(plain(&String::from_utf8_lossy(&words))))
+    let length = rustix::fs::seek(&said, rustix::fs::SeekFrom::End(0))?;
+    let mut words = vec![0; WORDS];
+    let read = rustix::io::pread(&said, &mut words, length.saturating_sub(WORDS as u64))?;
+    Ok(Err(plain(&String::from_utf8_lossy(&words[..read]))))
 }
 
 /// The message of a line `time="…" level=fatal msg="…"`.

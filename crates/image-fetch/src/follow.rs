@@ -63,6 +63,9 @@ impl LayerStream {
 /// found to have the size and the digest of its descriptor, and when the fetch fails there is an
 /// error in its place. If the source failed meanwhile and begins the blob anew, the reader goes on
 /// where it was.
+///
+/// Of blobs that were in the store already that is so with [`PresentBlobs::Digest`](crate::PresentBlobs);
+/// with `PresentBlobs::Size` they have the size alone.
 #[derive(Debug)]
 pub struct LayerReader {
     stream: Arc<Stream>,

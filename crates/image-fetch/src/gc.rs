@@ -64,7 +64,10 @@ impl Collected {
 ///
 /// What a document that is reachable says of others is never guessed: one that is damaged, too large
 /// or no JSON is an error, and nothing is removed. One that is not there, as the instances of an image
-/// index that was copied for one platform, is no error. Files whose name is no SHA-256 digest stay.
+/// index that was copied for one platform, is no error; and a blob whose media type says nothing is no
+/// document where it is larger than one may be, or no JSON. Files whose name is no SHA-256 digest stay.
+///
+/// A dry run, too, makes the directories of the lock.
 ///
 /// Interrupted, it leaves a layout in which every image is whole.
 ///
@@ -133,7 +136,11 @@ fn reachable(store: &Store, options: &GcOptions) -> Result<BTreeSet<Digest>, Err
                 continue;
             }
             // Too large for a document, and nobody says that it is one.
-            Err(Error::Store { .. }) if !must => continue,
+            Err(Error::Store { source, .. })
+                if !must && source.kind() == io::ErrorKind::FileTooLarge =>
+            {
+                continue;
+            }
             Err(error) => return Err(error),
         };
         let problem = match serde_json::from_slice::<Value>(&bytes) {

@@ -140,7 +140,15 @@ fn what_cannot_be_known_is_not_guessed() {
             .join("blobs/sha256")
             .join(image.manifest_digest().hex())
     };
-    let rows: [(&str, Spoil); 4] = [
+    let rows: [(&str, Spoil); 5] = [
+        // What cannot be read may lead to something, whatever its type.
+        ("open blobs/sha256/", |store, it| {
+            let document = put(store, b"{}");
+            write_index(store, &[manifest(it), typed(document, "x/tomorrow")]);
+            let path = store.join("blobs/sha256").join(Digest::of(b"{}").hex());
+            fs::rename(&path, path.with_extension("away")).unwrap();
+            std::os::unix::fs::symlink(path.with_extension("away"), path).unwrap();
+        }),
         ("index.json", |store, _| {
             fs::write(store.join("index.json"), "{").unwrap()
         }),

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,17 +20,17 @@ pub(crate) fn have(programs: &[&str]) -> bool {
     let Some(missing) = programs.iter().find(not_in_path) else {
         return true;
     };
-    let ci = std::env::var("CI").is_ok_and(|it| it == "true");
-    assert!(!ci, "{missing} is missing, and CI must not skip");
     skip(&format!("{missing} is missing"));
     false
 }
 
-/// Says that a test did not run, and how many that were.
+/// Says that a test did not run; its name is that of its thread.
 pub(crate) fn skip(reason: &str) {
-    static SKIPPED: AtomicUsize = AtomicUsize::new(0);
-    let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-    eprintln!("SKIP ({count}): {reason}");
+    let ci = std::env::var("CI").is_ok_and(|it| it == "true");
+    assert!(!ci, "{reason}, and CI must not skip");
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default().rsplit("::").next();
+    eprintln!("SKIP {}: {reason}", name.unwrap_or_default());
 }
 
 /// Runs a program to its end; panics with its output if it fails.

@@ -38,7 +38,9 @@ impl Gc {
         let shown = path.display();
         let mut options = GcOptions::default();
         options.dry_run = self.dry_run;
-        options.keep_since = SystemTime::now().checked_sub(Duration::from_secs(self.min_age));
+        // So long ago that there is no such time: all are younger.
+        let since = SystemTime::now().checked_sub(Duration::from_secs(self.min_age));
+        options.keep_since = Some(since.unwrap_or(SystemTime::UNIX_EPOCH));
         let done = pleach_image_fetch::gc(&open_dir(&path)?, &options)
             .with_context(|| format!("cleaning {shown}"))?;
         match self.format {
