@@ -106,7 +106,9 @@ impl<'a> Cache<'a> {
         let read: LayerEntries<C> = input.layer(index, layer.digest)?;
         // Whoever may write here is believed, but gets no further than an image would.
         let possible = |e: &Entry<C>| is_possible(&e.path, &e.action, C::content, self.options);
-        let whole = input.0.is_empty() && read.entries.iter().all(possible);
+        // Each entry that is kept was counted.
+        let counted = read.used.entries >= read.entries.len() as u64;
+        let whole = input.0.is_empty() && counted && read.entries.iter().all(possible);
         whole.then_some(read)
     }
 

@@ -181,7 +181,7 @@ impl Drop for Temporary<'_> {
 }
 
 /// Replaces a file at once and durably.
-pub(super) fn replace(dir: &Dir, name: &str, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn replace(dir: &Dir, name: &str, bytes: &[u8]) -> Result<(), Error> {
     let write = || -> io::Result<()> {
         let (mut temporary, mut file) = Temporary::new(dir)?;
         file.write_all(bytes)?;

@@ -6,8 +6,8 @@ mod image;
 mod index;
 
 pub use append::{History, NewImage, append_layer};
-pub(crate) use blob::Temporary;
 pub use blob::{BlobReader, BlobWriter};
+pub(crate) use blob::{Temporary, replace};
 pub use image::{Image, Layer};
 
 use std::io::{self, Read};
@@ -224,6 +224,8 @@ impl Layout {
     /// When a layer is missing or something cannot be written. The image is either listed and
     /// whole, or not listed.
     pub fn put_image(&self, image: &NewImage, tag: Option<&str>) -> Result<Descriptor, Error> {
+        // Who collects garbage holds it, too: what is there now stays there.
+        let lock = self.lock()?;
         for layer in image.layers()? {
             let digest = parse_digest(layer.digest().as_ref()).map_err(document("manifest"))?;
             self.open_blob(&digest, Some(layer.size()))?;
@@ -231,7 +233,7 @@ impl Layout {
         self.put_blob(image.config())?;
         let (digest, size) = self.put_blob(image.manifest())?;
         let descriptor = crate::digest::descriptor(image.media_type().clone(), size, &digest);
-        self.tag(&descriptor, tag)?;
+        self.list(&lock, &descriptor, tag)?;
         Ok(descriptor)
     }
 
@@ -240,16 +242,27 @@ impl Layout {
     /// # Errors
     /// When `index.json` cannot be read or replaced.
     pub fn tag(&self, descriptor: &Descriptor, tag: Option<&str>) -> Result<(), Error> {
-        // Two writers at a time would lose one's entry.
+        self.list(&self.lock()?, descriptor, tag)
+    }
+
+    /// Two writers at a time would lose one's entry.
+    fn lock(&self) -> Result<Lock, Error> {
         let lock = rustix::fs::openat(&self.dir, ".", DIRECTORY, Mode::empty())
             .map_err(Error::io("open", "the layout"))?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
             .map_err(Error::io("lock", "the layout"))?;
+        Ok(Lock(lock))
+    }
+
+    fn list(&self, _: &Lock, descriptor: &Descriptor, tag: Option<&str>) -> Result<(), Error> {
         let mut index = self.index()?;
         index.put(descriptor, tag);
         blob::replace(&self.dir, index::FILE, &index.to_bytes())
     }
 }
+
+/// The layout's lock, until it is dropped.
+struct Lock(#[allow(dead_code, reason = "held, not read")] OwnedFd);
 
 fn open_directory(parent: &Dir, name: &str) -> Result<Dir, Error> {
     rustix::fs::openat(parent, name, DIRECTORY, Mode::empty())

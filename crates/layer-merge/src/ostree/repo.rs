@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::error::{Error, io};
 use crate::digest::hex;
+use crate::layout::{REGULAR, replace};
 
 /// How a repository holds files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +53,8 @@ const DIRECTORIES: [&str; 9] = [
     "refs/remotes",
     "objects",
 ];
-/// A larger configuration is nobody's.
-const MAX_CONFIG: u64 = 1 << 20;
+/// A larger configuration or ref is nobody's.
+const MAX_FILE: u64 = 1 << 20;
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
@@ -72,30 +73,35 @@ impl Repo {
         Ok(Self { dir, mode })
     }
 
-    /// Makes what `ostree init` makes; a repository of that mode that is there already, whole or
-    /// half made, becomes whole and stays.
+    /// Opens the repository in `dir`, whatever its mode; where there is none, makes what `ostree init`
+    /// makes, in the mode `new`. One that is half made becomes whole.
     ///
     /// # Errors
-    /// When it cannot be made, or is there in another mode.
-    pub fn create(dir: &Dir, mode: Mode) -> Result<Self, Error> {
-        match dir.try_exists(CONFIG).map_err(io("stat", CONFIG))? {
-            true => {
-                let found = read_config(dir)?;
-                if found != mode {
-                    let (found, mode) = (found.as_str(), mode.as_str());
-                    let why = format!("its mode is {found}, not {mode}");
-                    return Err(Error::Unsupported(why));
-                }
-            }
-            false => {
-                let text = format!("[core]\nrepo_version=1\nmode={}\n", mode.as_str());
-                replace(dir, dir, CONFIG, &text, true).map_err(io("write", CONFIG))?;
-            }
+    /// When it cannot be made, or is of a kind that is not written here.
+    pub fn open_or_create(dir: &Dir, new: Mode) -> Result<Self, Error> {
+        if !dir.try_exists(CONFIG).map_err(io("stat", CONFIG))? {
+            let text = format!("[core]\nrepo_version=1\nmode={}\n", new.as_str());
+            replace(dir, CONFIG, text.as_bytes())?;
         }
+        read_config(dir)?;
         for name in DIRECTORIES {
             make_directory(dir, name).map_err(io("create", name))?;
         }
         Self::open(dir)
+    }
+
+    /// As [`open_or_create`](Self::open_or_create), and a repository that is there has that mode.
+    ///
+    /// # Errors
+    /// As there, and when it has another mode.
+    pub fn create(dir: &Dir, mode: Mode) -> Result<Self, Error> {
+        let repo = Self::open_or_create(dir, mode)?;
+        if repo.mode != mode {
+            let (found, mode) = (repo.mode.as_str(), mode.as_str());
+            let why = format!("its mode is {found}, not {mode}");
+            return Err(Error::Unsupported(why));
+        }
+        Ok(repo)
     }
 
     /// How it holds files.
@@ -109,11 +115,22 @@ impl Repo {
     /// When it cannot be read, or is no ref.
     pub fn resolve(&self, name: &str) -> Result<Option<Digest>, Error> {
         check_ref(name)?;
-        let path = format!("refs/heads/{name}");
-        let text = match self.dir.read_to_string(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            text => text.map_err(io("read", &*path))?,
+        let read = || -> std::io::Result<Option<Vec<u8>>> {
+            let (parents, last) = name.rsplit_once('/').unwrap_or(("", name));
+            let mut at = self.dir.try_clone()?;
+            let parts = parents.split('/').filter(|part| !part.is_empty());
+            for part in ["refs", "heads"].into_iter().chain(parts) {
+                at = match open_below(&at, part) {
+                    Err(Errno::NOENT) => return Ok(None),
+                    opened => opened?,
+                };
+            }
+            read_regular(&at, last)
         };
+        let Some(bytes) = read().map_err(io("read ref", name))? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(&bytes);
         let digest = crate::parse_digest(&format!("sha256:{}", text.trim_end()));
         digest.map(Some).map_err(|_| Error::Invalid {
             what: "ref",
@@ -132,15 +149,15 @@ impl Repo {
     ) -> Result<(), Error> {
         let set = || -> std::io::Result<()> {
             let (parents, last) = name.rsplit_once('/').unwrap_or(("", name));
-            let mut at = self.dir.open_dir("refs/heads")?;
+            let mut at = open_below(&open_below(&self.dir, "refs")?, "heads")?;
             for part in parents.split('/').filter(|part| !part.is_empty()) {
                 make_directory(&at, part)?;
                 if sync {
                     sync_directory(&at, ".")?;
                 }
-                at = at.open_dir(part)?;
+                at = open_below(&at, part)?;
             }
-            replace(tmp, &at, last, &format!("{}\n", hex(commit)), sync)?;
+            place(tmp, &at, last, &format!("{}\n", hex(commit)), sync)?;
             // libostree tells by it that refs have changed.
             Ok(rustix::fs::utimensat(
                 &self.dir,
@@ -210,8 +227,24 @@ pub(super) fn check_ref(name: &str) -> Result<(), Error> {
 }
 
 pub(super) fn open_directory(parent: &Dir, name: &str) -> Result<Dir, Error> {
-    let fd = rustix::fs::openat(parent, name, DIRECTORY, Permissions::empty());
-    fd.map(Dir::from).map_err(io("open", name))
+    open_below(parent, name).map_err(io("open", name))
+}
+
+fn open_below(parent: &Dir, name: &str) -> rustix::io::Result<Dir> {
+    rustix::fs::openat(parent, name, DIRECTORY, Permissions::empty()).map(Dir::from)
+}
+
+/// A small regular file, if it is there.
+fn read_regular(dir: &Dir, name: &str) -> std::io::Result<Option<Vec<u8>>> {
+    use std::io::Read as _;
+    let fd = match rustix::fs::openat(dir, name, REGULAR, Permissions::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        opened => opened?,
+    };
+    let mut bytes = Vec::new();
+    let file = cap_std::fs::File::from_std(fd.into());
+    file.take(MAX_FILE).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
 }
 
 /// Makes a directory as libostree does, for whom the umask allows; it may be there.
@@ -222,8 +255,8 @@ pub(super) fn make_directory(parent: &Dir, name: &str) -> std::io::Result<()> {
     }
 }
 
-/// Writes a file in `tmp` and puts it in place.
-fn replace(tmp: &Dir, dir: &Dir, name: &str, text: &str, sync: bool) -> std::io::Result<()> {
+/// Writes a file in `tmp`, where nobody else does, and puts it in place.
+fn place(tmp: &Dir, dir: &Dir, name: &str, text: &str, sync: bool) -> std::io::Result<()> {
     const NEW: &str = "new";
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
     let mode = Permissions::from_raw_mode(0o644);
@@ -246,13 +279,10 @@ pub(super) fn sync_directory(parent: &Dir, name: &str) -> std::io::Result<()> {
 }
 
 fn read_config(dir: &Dir) -> Result<Mode, Error> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    let read = dir.open(CONFIG).and_then(|file| {
-        file.take(MAX_CONFIG).read_to_string(&mut text)?;
-        Ok(())
-    });
-    read.map_err(io("read", CONFIG))?;
+    let bytes =
+        read_regular(dir, CONFIG).and_then(|b| b.ok_or(std::io::ErrorKind::NotFound.into()));
+    let text = String::from_utf8(bytes.map_err(io("read", CONFIG))?);
+    let text = text.map_err(|_| Error::Unsupported("its configuration is no text".to_owned()))?;
     let mut section = "";
     let (mut mode, mut version) = (None, None);
     let unsupported = |what: String| Err(Error::Unsupported(what));

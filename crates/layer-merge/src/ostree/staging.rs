@@ -66,8 +66,11 @@ impl Staging {
                 Err(Errno::EXIST) => continue,
                 made => made?,
             }
-            let dir = open_directory(tmp, &name).map_err(io::Error::other)?;
-            // Another one's sweep may have been faster.
+            // Another one's sweep may be faster.
+            let dir = match open_directory(tmp, &name) {
+                Err(_) if !tmp.try_exists(&name)? => continue,
+                dir => dir.map_err(io::Error::other)?,
+            };
             match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
                 Err(Errno::WOULDBLOCK) => continue,
                 locked => locked?,

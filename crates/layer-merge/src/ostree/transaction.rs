@@ -162,10 +162,19 @@ impl Transaction {
     /// at any point the repository is valid, and each ref is the old one or the new.
     ///
     /// # Errors
-    /// When a ref has no name that ostree takes (nothing has happened then), or something cannot be
-    /// written.
+    /// When a ref has no name that ostree takes, or points to a commit that neither this transaction
+    /// nor the repository has (nothing has happened then), or something cannot be written.
     pub fn finish(self, refs: &[(&str, Digest)]) -> Result<(), Error> {
-        refs.iter().try_for_each(|(name, _)| check_ref(name))?;
+        for (name, commit) in refs {
+            check_ref(name)?;
+            if !self.store.has(commit).map_err(io("look up", "a commit"))? {
+                return Err(Error::Invalid {
+                    what: "ref",
+                    value: (*name).to_owned(),
+                    why: "its commit is not in the repository",
+                });
+            }
+        }
         let (store, sync) = (&self.store, self.options.sync);
         let published = store.publish(&self.keep, sync);
         published.map_err(io("write", "objects"))?;

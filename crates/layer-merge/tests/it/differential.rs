@@ -350,7 +350,7 @@ fn random_stacks() {
             std::env::var_os("CI").is_none_or(|ci| ci != "true"),
             "{tool} and root are needed"
         );
-        eprintln!("SKIP differential::random_stacks: {cases} cases, {tool} and root are needed");
+        eprintln!("SKIP random_stacks: {cases} cases, {tool} and root are needed");
         return;
     }
     let mut runner = TestRunner::deterministic();

@@ -290,6 +290,15 @@ fn seconds(text: &str) -> Option<u64> {
     let mut time = time.splitn(3, ':').map(str::parse::<i64>);
     let mut next = || time.next()?.ok();
     let (hours, minutes, seconds) = (next()?, next()?, next()?);
+    let possible = (0..=9999).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && (0..24).contains(&hours)
+        && (0..60).contains(&minutes)
+        && (0..=60).contains(&seconds);
+    if !possible {
+        return None;
+    }
     // Days since the epoch in the proleptic Gregorian calendar, years beginning in March.
     let year = if month <= 2 { year - 1 } else { year };
     let (era, month) = (year.div_euclid(400), (month + 9) % 12);
@@ -382,6 +391,9 @@ mod tests {
         check("2024-02-29T12:34:56.789Z", Some(1_709_210_096));
         check("2000-03-01T00:00:00Z", Some(951_868_800));
         check("2026-01-01", None);
+        check("9223372036854775807-01-01T00:00:00Z", None);
+        check("2026-13-01T00:00:00Z", None);
+        check("2026-01-01T25:00:00Z", None);
         check("yesterday", None);
     }
 }

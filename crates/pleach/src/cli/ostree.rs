@@ -49,14 +49,11 @@ impl Ostree {
     ) -> Result<()> {
         let path = self.ostree_repo.as_deref().context("no repository")?;
         let dir = make(path)?;
-        let repo = match (dir.try_exists("config")?, no_owners) {
-            (true, _) => Repo::open(&dir),
-            (false, true) => Repo::create(&dir, Mode::BareUser),
-            (false, false) => {
-                require_root("unpack --ostree-repo (without --no-owners)")?;
-                Repo::create(&dir, Mode::Bare)
-            }
+        let mode = match no_owners {
+            true => Mode::BareUser,
+            false => Mode::Bare,
         };
+        let repo = Repo::open_or_create(&dir, mode);
         let repo = repo.with_context(|| format!("opening {}", path.display()))?;
         if repo.mode() == Mode::Bare {
             require_root("a repository of the mode bare")?;

@@ -55,8 +55,14 @@ impl Unpack {
         if !self.no_owners {
             image::require_root("unpack (without --no-owners)")?;
         }
-        // Beside it, and there in one step: half a tree must not look like a whole one.
-        let mut part = directory.to_owned().into_os_string();
+        // Beside it, and there in one step: half a tree must not look like a whole one. `out/`, `.` and a
+        // link to a directory lie beside something else.
+        let directory =
+            std::fs::canonicalize(directory).with_context(|| format!("finding {shown}"))?;
+        if directory.file_name().is_none() {
+            bail!("{shown} has nothing beside it; name a directory in it");
+        }
+        let mut part = directory.clone().into_os_string();
         part.push(format!(".part-{}", std::process::id()));
         let part = std::path::PathBuf::from(part);
         std::fs::create_dir(&part).with_context(|| format!("creating {}", part.display()))?;
@@ -64,7 +70,7 @@ impl Unpack {
             .map_err(anyhow::Error::from)
             .and_then(|target| self.write(&target))
             .and_then(|()| {
-                std::fs::rename(&part, directory).with_context(|| format!("creating {shown}"))
+                std::fs::rename(&part, &directory).with_context(|| format!("creating {shown}"))
             });
         if written.is_err() {
             let _ = std::fs::remove_dir_all(&part);

@@ -142,13 +142,17 @@ fn umoci_and_pleach_unpack_the_derived_image_alike() {
         return;
     }
     if !rustix::process::geteuid().is_root() {
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+            "needs root"
+        );
         eprintln!("SKIP {test}: needs root, to set owners");
         return;
     }
     let folder = scratch();
     prepare(folder.path());
     derive(folder.path(), "oci:derived:site");
-    let (code, _, stderr) = pleach(folder.path(), &["unpack", "oci:derived:site", "ours"]);
+    let (code, _, stderr) = pleach(folder.path(), &["unpack", "oci:derived:site", "ours/"]);
     assert_eq!(code, Some(0), "{stderr}");
     run(
         folder.path(),

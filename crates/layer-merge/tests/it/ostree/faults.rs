@@ -166,7 +166,7 @@ fn nobody_imports_the_same() {
 fn every_fault_leaves_the_old_commit_or_the_new() {
     needs_root_and_ostree!();
     if Command::new("strace").arg("--version").output().is_err() {
-        return eprintln!("SKIP: needs strace");
+        return super::skip("needs strace");
     }
     // The repository as the first image leaves it, and the two commits.
     let before = Place::new();

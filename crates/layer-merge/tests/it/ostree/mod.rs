@@ -118,11 +118,20 @@ fn real_commit(repo: &Path, tree: &Path) -> String {
 macro_rules! needs_root_and_ostree {
     () => {
         if let Some(why) = super::missing() {
-            return eprintln!("SKIP: {why}");
+            return super::skip(why);
         }
     };
 }
 use needs_root_and_ostree;
+
+/// The name of a test is that of its thread.
+fn skip(why: &str) {
+    let ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+    assert!(!ci, "{why}, and CI must not skip");
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default().rsplit("::").next();
+    eprintln!("SKIP {}: {why}", name.unwrap_or_default());
+}
 
 fn missing() -> Option<&'static str> {
     match Command::new("ostree").arg("--version").output() {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use pleach_fs_tree::Digest;
+use pleach_fs_tree::{Digest, Metadata as TreeMetadata, Tree};
 use pleach_layer_merge::ostree::{CommitOptions, ImportOptions, Mode, Repo, Value as Metadata};
 use serde_json::{Value, json};
 
@@ -124,7 +124,11 @@ fn repositories() {
     place.repo("repo", Mode::BareUser);
     fs::remove_dir(place.path("repo/objects")).unwrap();
     assert!(Repo::open(&place.dir("repo")).is_err());
-    place.repo("repo", Mode::BareUser);
+    // What somebody has beside it is not touched.
+    fs::write(place.path("repo/new"), "mine").unwrap();
+    let opened = Repo::open_or_create(&place.dir("repo"), Mode::Bare).unwrap();
+    assert_eq!(opened.mode(), Mode::BareUser);
+    assert_eq!(fs::read_to_string(place.path("repo/new")).unwrap(), "mine");
     let error = Repo::create(&place.dir("repo"), Mode::Bare).unwrap_err();
     let why = "repository: its mode is bare-user, not bare";
     assert_eq!(full(&error), why);
@@ -135,11 +139,14 @@ fn refs() {
     let check = |name: &str, good: bool| {
         let place = Place::new();
         let repo = place.repo("repo", Mode::BareUser);
-        let transaction = repo.transaction(super::transaction_options()).unwrap();
-        let set = transaction.finish(&[(name, Digest([7; 32]))]);
+        let mut transaction = repo.transaction(super::transaction_options()).unwrap();
+        let tree = Tree::new(TreeMetadata::with_mode(0o755));
+        let commit = transaction.commit(&tree, &CommitOptions::default());
+        let commit = commit.unwrap().name;
+        let set = transaction.finish(&[(name, commit)]);
         assert_eq!(set.is_ok(), good, "{name:?}: {set:?}");
         match good {
-            true => assert_eq!(repo.resolve(name).unwrap(), Some(Digest([7; 32])), "{name}"),
+            true => assert_eq!(repo.resolve(name).unwrap(), Some(commit), "{name}"),
             false => assert!(repo.resolve(name).is_err(), "{name}"),
         }
     };
@@ -151,4 +158,15 @@ fn refs() {
     ] {
         check(name, false);
     }
+
+    // To nothing there is no ref.
+    let place = Place::new();
+    let repo = place.repo("repo", Mode::BareUser);
+    let transaction = repo.transaction(super::transaction_options()).unwrap();
+    let error = transaction.finish(&[("x", Digest([7; 32]))]).unwrap_err();
+    assert_eq!(
+        full(&error),
+        "ref \"x\": its commit is not in the repository"
+    );
+    assert_eq!(repo.resolve("x").unwrap(), None);
 }
