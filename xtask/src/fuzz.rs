@@ -17,6 +17,7 @@ const FLAGS: &str = "-Cpasses=sancov-module -Ccodegen-units=1 \
 #[derive(Args)]
 pub(crate) struct Fuzz {
     /// One target; all of them if it is not given.
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(TARGETS))]
     target: Option<String>,
     /// For each target.
     #[arg(long, default_value_t = 60)]

@@ -1,7 +1,7 @@
 //! What a run took.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_millis(10);
 /// together is looked at meanwhile, which takes time from it.
 pub(super) fn run(arguments: &[String], usage: &Path, sampled: bool) -> Result<(Cost, String)> {
     let begin = Instant::now();
-    let mut child = Command::new("time")
+    let child = Command::new("time")
         .args(["--format", "%U+%S+%M", "--output"])
         .arg(usage)
         .args(arguments)
@@ -24,11 +24,11 @@ pub(super) fn run(arguments: &[String], usage: &Path, sampled: bool) -> Result<(
         .stderr(Stdio::piped())
         .spawn()
         .context("running time")?;
-    let mut together = None;
-    if sampled {
-        together = Some(sample(&mut child)?);
-    }
-    let output = child.wait_with_output()?;
+    // Who says more than a pipe holds waits for a reader.
+    let process = child.id();
+    let waiting = std::thread::spawn(move || child.wait_with_output());
+    let together = sampled.then(|| sample(process, || waiting.is_finished()));
+    let output = waiting.join().expect("no panic")?;
     let wall = begin.elapsed().as_secs_f64();
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
@@ -55,14 +55,14 @@ pub(super) fn run(arguments: &[String], usage: &Path, sampled: bool) -> Result<(
 
 /// The most memory, in megabytes, that a process and its descendants had at one time. Pages that
 /// they share count for each.
-fn sample(child: &mut Child) -> Result<f64> {
+fn sample(process: u32, has_ended: impl Fn() -> bool) -> f64 {
     let mut most = 0;
-    while child.try_wait()?.is_none() {
-        let pages = with_descendants(child.id()).into_iter().map(resident);
+    while !has_ended() {
+        let pages = with_descendants(process).into_iter().map(resident);
         most = most.max(pages.sum());
         std::thread::sleep(INTERVAL);
     }
-    Ok(most as f64 * 4096.0 / 1e6)
+    most as f64 * 4096.0 / 1e6
 }
 
 fn with_descendants(process: u32) -> Vec<u32> {
