@@ -6,8 +6,10 @@ mod image;
 mod index;
 
 pub use append::{History, NewImage, append_layer};
+pub(crate) use blob::Temporary;
+#[cfg(feature = "ostree")]
+pub(crate) use blob::replace;
 pub use blob::{BlobReader, BlobWriter};
-pub(crate) use blob::{Temporary, replace};
 pub use image::{Image, Layer};
 
 use std::io::{self, Read};
