@@ -99,7 +99,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             small_file: 16 << 10,
-            memory: 32 << 20,
+            memory: 24 << 20,
             own_file: 1 << 20,
             own_files: 0,
         }
