@@ -125,6 +125,7 @@ macro_rules! needs_root_and_ostree {
 use needs_root_and_ostree;
 
 /// The name of a test is that of its thread.
+#[allow(clippy::print_stderr, reason = "that a test is skipped is said")]
 fn skip(why: &str) {
     let ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
     assert!(!ci, "{why}, and CI must not skip");
