@@ -154,12 +154,12 @@ impl Layout {
         BlobReader::open(&self.blobs, digest, size)
     }
 
-    /// Opens a layer's blob; who reads it verifies it.
-    pub(crate) fn open_layer(
-        &self,
-        index: usize,
-        layer: &Layer,
-    ) -> Result<cap_std::fs::File, Error> {
+    /// Opens the blob of the layer with that index in the manifest. Nothing of it is verified but its
+    /// size: who reads it does that, as [`merge_blobs`](crate::merge_blobs).
+    ///
+    /// # Errors
+    /// When there is none, or its size is not the layer's.
+    pub fn open_layer(&self, index: usize, layer: &Layer) -> Result<cap_std::fs::File, Error> {
         let failed = |fault| Error::Layer {
             index,
             digest: layer.digest,

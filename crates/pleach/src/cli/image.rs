@@ -50,8 +50,7 @@ pub(crate) fn open_with<T: Send + 'static>(
         let image = open(reference, source)?;
         let layers = image.image.layers();
         let blob = |index: usize| {
-            let layer = &layers[index];
-            let blob = image.layout.open_blob(&layer.digest, Some(layer.size));
+            let blob = image.layout.open_layer(index, &layers[index]);
             Ok(Box::new(blob.map_err(io::Error::other)?) as Box<dyn Read + Send>)
         };
         let value = read(layers, &blob).with_context(|| format!("reading {reference}"))?;
