@@ -50,7 +50,8 @@ fn unrepresentable(tree: &Tree<ContentRef>) -> bool {
     })
 }
 
-fn repair(archive: &mut [u8]) {
+/// Makes every header's checksum right again, so that what is behind it is reached.
+pub(crate) fn repair(archive: &mut [u8]) {
     for block in archive.chunks_exact_mut(512) {
         if &block[257..262] == b"ustar" {
             block[148..156].fill(b' ');

@@ -1,7 +1,7 @@
 //! What holds for any bytes. The fuzz targets ask it of inputs that they make up, `tests/it/fuzz.rs`
 //! of those in `corpus/`: what was found once is a test from then on.
 
-mod archive;
+pub(crate) mod archive;
 mod blob;
 mod documents;
 mod index;

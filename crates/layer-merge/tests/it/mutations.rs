@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::archive::{entry, layer};
 use crate::hostile::Scratch;
+use crate::properties::archive::repair;
 use crate::{as_root, open};
 
 /// A little of everything that an archive can have.
@@ -36,17 +37,6 @@ fn archive() -> Vec<u8> {
     let mut out: Vec<u8> = entries.iter().flat_map(entry).collect();
     out.extend([0; 1024]);
     out
-}
-
-/// Makes every header's checksum right again, so that what is behind it is reached.
-fn repair(archive: &mut [u8]) {
-    for block in archive.chunks_exact_mut(512) {
-        if &block[257..262] == b"ustar" {
-            block[148..156].fill(b' ');
-            let sum: u64 = block.iter().map(|&b| u64::from(b)).sum();
-            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        }
-    }
 }
 
 #[test]
