@@ -18,8 +18,10 @@ mod validate;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use local::{LocalFiles, NoLocalFiles};
 pub use model::{
-    Contents, Customization, Directory, Dropin, File, Format, Group, KernelArgument,
-    KernelArguments, Link, Origin, Owner, Unit, User,
+    Clevis, ClevisCustom, Compression, Contents, Customization, Directory, Disk, Dropin, File,
+    Filesystem, Format, Group, Hash, HttpHeader, IgnitionSection, InjectOnly, InjectOnlyKind,
+    KernelArgument, KernelArguments, Link, Luks, Origin, Owner, Partition, Proxy, Raid, Reference,
+    Remote, Source, Tang, Timeouts, Unit, User,
 };
 pub use parse::{Input, ParseOptions, Parsed, parse};
 pub use placement::{

@@ -158,7 +158,11 @@ pub fn placement_with(
         place(format!("file {}", file.path), &file.origin, verdict);
     }
     for link in &c.links {
-        let what = if link.hard { "hard link" } else { "link" };
+        let what = if link.hard == Some(true) {
+            "hard link"
+        } else {
+            "link"
+        };
         place(
             format!("{what} {}", link.path),
             &link.origin,
@@ -179,7 +183,7 @@ pub fn placement_with(
         place(
             format!("group {}", group.name),
             &group.origin,
-            account(group.should_exist, route),
+            account(group.should_exist != Some(false), route),
         );
         if group.password_hash.is_some() {
             place(
@@ -193,7 +197,7 @@ pub fn placement_with(
         place(
             format!("user {}", user.name),
             &user.origin,
-            account(user.should_exist, route),
+            account(user.should_exist != Some(false), route),
         );
         if user
             .password_hash
@@ -333,7 +337,7 @@ fn path(path: &str, route: Route) -> Verdict {
 
 fn link_verdict(link: &crate::model::Link, route: Route) -> Verdict {
     let verdict = path(&link.path, route);
-    if !link.hard || matches!(verdict, Verdict::Refused { .. }) {
+    if link.hard != Some(true) || matches!(verdict, Verdict::Refused { .. }) {
         return verdict;
     }
     if keeper(&link.path) != keeper(&link.target) {

@@ -168,7 +168,7 @@ fn paths(decoder: &mut Decoder<'_>, c: &Customization) {
             }
         }
     }
-    for link in c.links.iter().filter(|link| link.hard) {
+    for link in c.links.iter().filter(|link| link.hard == Some(true)) {
         if let Some((Taker::Directory, _)) = taken.get(&link.target) {
             decoder.error(
                 place(&link.origin),

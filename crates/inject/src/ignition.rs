@@ -69,7 +69,7 @@ fn version(c: &Customization) -> &'static str {
         return "3.3.0";
     }
     let removed =
-        c.users.iter().any(|u| !u.should_exist) || c.groups.iter().any(|g| !g.should_exist);
+        c.users.iter().any(|u| u.should_exist.is_some()) || c.groups.iter().any(|g| g.should_exist.is_some());
     if removed { "3.2.0" } else { "3.0.0" }
 }
 
@@ -103,14 +103,6 @@ fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
     )
 }
 
-fn if_true(value: bool) -> Value {
-    if value {
-        Value::Bool(true)
-    } else {
-        Value::Null
-    }
-}
-
 fn owner(owner: Option<&Owner>) -> Value {
     match owner {
         None => Value::Null,
@@ -120,7 +112,7 @@ fn owner(owner: Option<&Owner>) -> Value {
 }
 
 fn resource(contents: &Contents) -> Value {
-    json!({ "source": data_url(&contents.data) })
+    json!({ "source": data_url(contents.bytes().unwrap_or_default()) })
 }
 
 /// RFC 2397, percent-encoded: readable where the content is.
@@ -140,7 +132,7 @@ fn data_url(data: &[u8]) -> String {
 fn directory(d: &pleach_customization::Directory) -> Value {
     object([
         ("path", json!(d.path)),
-        ("overwrite", if_true(d.overwrite)),
+        ("overwrite", json!(d.overwrite)),
         ("mode", json!(d.mode)),
         ("user", owner(d.user.as_ref())),
         ("group", owner(d.group.as_ref())),
@@ -150,7 +142,7 @@ fn directory(d: &pleach_customization::Directory) -> Value {
 fn file(f: &pleach_customization::File) -> Value {
     object([
         ("path", json!(f.path)),
-        ("overwrite", if_true(f.overwrite)),
+        ("overwrite", json!(f.overwrite)),
         (
             "contents",
             f.contents.as_ref().map_or(Value::Null, resource),
@@ -165,9 +157,9 @@ fn file(f: &pleach_customization::File) -> Value {
 fn link(l: &pleach_customization::Link) -> Value {
     object([
         ("path", json!(l.path)),
-        ("overwrite", if_true(l.overwrite)),
+        ("overwrite", json!(l.overwrite)),
         ("target", json!(l.target)),
-        ("hard", if_true(l.hard)),
+        ("hard", json!(l.hard)),
         ("user", owner(l.user.as_ref())),
         ("group", owner(l.group.as_ref())),
     ])
@@ -189,24 +181,17 @@ fn unit(u: &pleach_customization::Unit) -> Value {
 fn user(u: &pleach_customization::User) -> Value {
     object([
         ("name", json!(u.name)),
-        (
-            "shouldExist",
-            if u.should_exist {
-                Value::Null
-            } else {
-                json!(false)
-            },
-        ),
+        ("shouldExist", json!(u.should_exist)),
         ("uid", json!(u.uid)),
         ("gecos", json!(u.gecos)),
         ("homeDir", json!(u.home_dir)),
-        ("noCreateHome", if_true(u.no_create_home)),
+        ("noCreateHome", json!(u.no_create_home)),
         ("primaryGroup", json!(u.primary_group)),
         ("groups", json!(u.groups)),
         ("shell", json!(u.shell)),
-        ("system", if_true(u.system)),
-        ("noUserGroup", if_true(u.no_user_group)),
-        ("noLogInit", if_true(u.no_log_init)),
+        ("system", json!(u.system)),
+        ("noUserGroup", json!(u.no_user_group)),
+        ("noLogInit", json!(u.no_log_init)),
         (
             "passwordHash",
             json!(u.password_hash.as_ref().map(|s| s.expose())),
@@ -218,16 +203,9 @@ fn user(u: &pleach_customization::User) -> Value {
 fn group(g: &pleach_customization::Group) -> Value {
     object([
         ("name", json!(g.name)),
-        (
-            "shouldExist",
-            if g.should_exist {
-                Value::Null
-            } else {
-                json!(false)
-            },
-        ),
+        ("shouldExist", json!(g.should_exist)),
         ("gid", json!(g.gid)),
-        ("system", if_true(g.system)),
+        ("system", json!(g.system)),
         (
             "passwordHash",
             json!(g.password_hash.as_ref().map(|s| s.expose())),

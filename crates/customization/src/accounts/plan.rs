@@ -89,7 +89,7 @@ impl Planner {
             name: name.clone(),
             disposition,
             gid,
-            system: group.system,
+            system: group.system == Some(true),
             password: match (password, disposition) {
                 (Some(hash), _) => Password::Hash(hash.clone()),
                 (None, Disposition::New) => Password::Locked,
@@ -98,7 +98,7 @@ impl Planner {
             renumbered: existing.is_some_and(|now| now != gid),
             origin: group.origin.clone(),
         };
-        if !group.should_exist {
+        if group.should_exist == Some(false) {
             let Some(gid) = existing else { return Ok(None) };
             if let Some(row) = self.db.passwd.rows().find(|row| row.id(3) == Some(gid)) {
                 return Err(AccountErrorKind::PrimaryGroup {
@@ -123,7 +123,7 @@ impl Planner {
             None => {
                 let gid = match group.gid {
                     Some(gid) => gid,
-                    None => self.free(Space::Group, name, group.system, None)?,
+                    None => self.free(Space::Group, name, group.system == Some(true), None)?,
                 };
                 planned(Disposition::New, gid)
             }
@@ -153,7 +153,7 @@ impl Planner {
 
     fn user(&self, user: &User) -> Result<Option<PlannedUser>, AccountErrorKind> {
         let exists = self.db.passwd.row(&user.name).is_some();
-        match (user.should_exist, exists) {
+        match (user.should_exist != Some(false), exists) {
             (false, false) => Ok(None),
             (false, true) => self.existing(user, Disposition::Removed).map(Some),
             (true, true) => self.modified(user).map(Some),
@@ -180,7 +180,7 @@ impl Planner {
             shell: text(6),
             groups: None,
             user_group: false,
-            system: user.system,
+            system: user.system == Some(true),
             create_home: false,
             home_mode: self.defaults.home_mode(),
             password: Password::Unchanged,
@@ -256,17 +256,18 @@ impl Planner {
                 }
                 uid
             }
-            None => self.free(Space::User, name, user.system, None)?,
+            None => self.free(Space::User, name, user.system == Some(true), None)?,
         };
-        let user_group =
-            user.primary_group.is_none() && !user.no_user_group && self.defaults.user_groups();
+        let user_group = user.primary_group.is_none()
+            && user.no_user_group != Some(true)
+            && self.defaults.user_groups();
         let gid = if let Some(group) = &user.primary_group {
             self.known_group(user, group)?
         } else if user_group {
             if self.db.group.row(name).is_some() {
                 return Err(AccountErrorKind::UserGroupExists { name: name.clone() });
             }
-            self.free(Space::Group, name, user.system, Some(uid))?
+            self.free(Space::Group, name, user.system == Some(true), Some(uid))?
         } else {
             self.known_group(user, &self.defaults.group())?
         };
@@ -284,8 +285,8 @@ impl Planner {
             shell: user.shell.clone().unwrap_or_else(|| self.defaults.shell()),
             groups: Some(self.groups(user)?.unwrap_or_default()),
             user_group,
-            system: user.system,
-            create_home: !user.no_create_home,
+            system: user.system == Some(true),
+            create_home: user.no_create_home != Some(true),
             home_mode: self.defaults.home_mode(),
             password: match user
                 .password_hash
@@ -322,7 +323,7 @@ impl Planner {
         let outside = user
             .uid
             .is_some_and(|uid| uid != 0 && !(min..=max).contains(&u64::from(uid)));
-        if user.system || outside {
+        if user.system == Some(true) || outside {
             return Ok((None, None));
         }
         let find = |space, table: &Option<Table>| match table {

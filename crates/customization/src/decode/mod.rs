@@ -12,7 +12,9 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::fields::{self, Field};
 use crate::local::LocalFiles;
-use crate::model::{Customization, Format, KernelArgument, KernelArguments, Origin};
+use crate::model::{
+    Customization, Format, IgnitionSection, KernelArgument, KernelArguments, Origin,
+};
 use crate::parse::ParseOptions;
 use crate::source::{Fault, IntError, Node, Place, Value, child};
 
@@ -317,6 +319,11 @@ impl Decoder<'_> {
             users: Vec::new(),
             groups: Vec::new(),
             kernel_arguments: KernelArguments::default(),
+            disks: Vec::new(),
+            raid: Vec::new(),
+            luks: Vec::new(),
+            filesystems: Vec::new(),
+            ignition: IgnitionSection::default(),
         };
         if let Some(entry) = root.get("storage") {
             self.storage(entry, &mut out);

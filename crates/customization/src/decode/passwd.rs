@@ -59,12 +59,12 @@ impl Decoder<'_> {
                 groups.push(group.into());
             }
         }
-        let should_exist = self.boolean(&object, "should_exist").unwrap_or(true);
+        let should_exist = self.boolean(&object, "should_exist");
         let uid = self.id(&object, "uid");
-        let no_create_home = self.boolean(&object, "no_create_home").unwrap_or_default();
-        let system = self.boolean(&object, "system").unwrap_or_default();
-        let no_user_group = self.boolean(&object, "no_user_group").unwrap_or_default();
-        let no_log_init = self.boolean(&object, "no_log_init").unwrap_or_default();
+        let no_create_home = self.boolean(&object, "no_create_home");
+        let system = self.boolean(&object, "system");
+        let no_user_group = self.boolean(&object, "no_user_group");
+        let no_log_init = self.boolean(&object, "no_log_init");
         let password_hash = self.hash(&object);
         let ssh_authorized_keys = self.keys(&object);
         let origin = self.origin(object.place, &object.path);
@@ -90,9 +90,9 @@ impl Decoder<'_> {
     fn group(&mut self, entry: Entry<'_>) -> Option<Group> {
         let object = self.object(entry, fields::GROUP)?;
         let name = self.account_name(&object, fields::GROUP);
-        let should_exist = self.boolean(&object, "should_exist").unwrap_or(true);
+        let should_exist = self.boolean(&object, "should_exist");
         let gid = self.id(&object, "gid");
-        let system = self.boolean(&object, "system").unwrap_or_default();
+        let system = self.boolean(&object, "system");
         let password_hash = self.hash(&object);
         let origin = self.origin(object.place, &object.path);
         Some(Group {

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256, Sha512};
 
 use super::{Decoder, Entry, Object, data_url};
 use crate::fields;
-use crate::model::Contents;
+use crate::model::{Contents, Source};
 use crate::source::Place;
 
 /// URL schemes that Ignition fetches; no network and no file of the host is read here.
@@ -51,7 +51,9 @@ impl Decoder<'_> {
         let data = self.decompressed(&object, raw, place, &path)?;
         self.verified(&object, &data)?;
         Some(Contents {
-            data,
+            source: Source::Bytes(data),
+            hash: None,
+            compression: None,
             origin: self.origin(place, &path),
         })
     }

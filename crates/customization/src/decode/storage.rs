@@ -31,7 +31,7 @@ impl Decoder<'_> {
         let mode = self.mode(&object, ModeOf::Directory);
         let user = self.owner(&object, "user");
         let group = self.owner(&object, "group");
-        let overwrite = self.boolean(&object, "overwrite").unwrap_or_default();
+        let overwrite = self.boolean(&object, "overwrite");
         let origin = self.origin(object.place, &object.path);
         Some(Directory {
             path: path?,
@@ -62,8 +62,8 @@ impl Decoder<'_> {
                 None => {}
             }
         }
-        let overwrite = self.boolean(&object, "overwrite").unwrap_or_default();
-        if overwrite
+        let overwrite = self.boolean(&object, "overwrite");
+        if overwrite == Some(true)
             && contents.is_none()
             && readable
             && let Some((node, path)) = object.get("overwrite")
@@ -90,20 +90,20 @@ impl Decoder<'_> {
         let object = self.object(entry, fields::LINK)?;
         let path = self.tree_path(&object);
         let target = self.required(&object, "target", fields::LINK);
-        let hard = self.boolean(&object, "hard").unwrap_or_default();
+        let hard = self.boolean(&object, "hard");
         if let Some((text, place, path)) = &target {
             if text.contains('\0') || text.len() > PATH_MAX {
                 self.error(*place, path, "this cannot be a link's target");
-            } else if hard && !text.starts_with('/') {
+            } else if hard == Some(true) && !text.starts_with('/') {
                 // Ignition joins a relative one to the link's own path, which names nothing.
                 self.error(*place, path, "the target of a hard link must be absolute");
-            } else if hard {
+            } else if hard == Some(true) {
                 self.clean(text, *place, path);
             }
         }
         let user = self.owner(&object, "user");
         let group = self.owner(&object, "group");
-        if hard {
+        if hard == Some(true) {
             for name in ["user", "group"] {
                 if let Some((node, path)) = object.get(name).filter(|(node, _)| !node.is_empty()) {
                     self.error(
@@ -114,7 +114,7 @@ impl Decoder<'_> {
                 }
             }
         }
-        let overwrite = self.boolean(&object, "overwrite").unwrap_or_default();
+        let overwrite = self.boolean(&object, "overwrite");
         let origin = self.origin(object.place, &object.path);
         let target = target?.0.to_owned();
         Some(Link {

@@ -153,6 +153,16 @@ pub enum LowerErrorKind {
         /// Resolved path.
         path: String,
     },
+    /// The bytes of a file are fetched by Ignition, and so are not here.
+    #[error(
+        "{path}: {url} is fetched by Ignition alone: download it and give it as contents.local"
+    )]
+    Remote {
+        /// Resolved path.
+        path: String,
+        /// Where it is, without what may be a secret.
+        url: String,
+    },
     /// Two items have the same path once links are followed.
     #[error("{path} resolves to {resolved}, which {other} uses too")]
     SamePlace {

@@ -6,7 +6,7 @@ use super::view::{components, lossy};
 use super::work::Work;
 use super::{Action, BaseView, Kind, LowerErrorKind, Node};
 use crate::accounts::AccountPlan;
-use crate::model::{Customization, Directory, File, Link, Origin, Owner};
+use crate::model::{Contents, Customization, Directory, File, Link, Origin, Owner};
 
 #[derive(Clone, Copy)]
 enum Item<'c> {
@@ -33,7 +33,7 @@ impl<'c> Item<'c> {
     }
 
     fn is_hard(self) -> bool {
-        matches!(self, Self::Link(link) if link.hard)
+        matches!(self, Self::Link(link) if link.hard == Some(true))
     }
 }
 
@@ -99,9 +99,9 @@ impl Lowering<'_, '_> {
 
     /// What is there; with `overwrite`, nothing is. A directory must be removed for that, while a file or
     /// link gives way to what comes.
-    fn present(&mut self, overwrite: bool) -> Option<Node> {
+    fn present(&mut self, overwrite: Option<bool>) -> Option<Node> {
         let node = self.work.node(&self.path)?;
-        if !overwrite {
+        if overwrite != Some(true) {
             return Some(node);
         }
         if node.kind == Kind::Directory {
@@ -192,7 +192,10 @@ impl Lowering<'_, '_> {
             return;
         }
         let mut contents = match (&item.contents, now) {
-            (Some(contents), _) => contents.data.clone(),
+            (Some(contents), _) => match self.bytes(contents) {
+                Some(bytes) => bytes.to_vec(),
+                None => return,
+            },
             (None, Some(_)) => match self.work.bytes(&self.path, self.origin) {
                 Some(contents) => contents,
                 None => return,
@@ -200,7 +203,10 @@ impl Lowering<'_, '_> {
             (None, None) => Vec::new(),
         };
         for fragment in &item.append {
-            contents.extend_from_slice(&fragment.data);
+            match self.bytes(fragment) {
+                Some(bytes) => contents.extend_from_slice(bytes),
+                None => return,
+            }
         }
         self.change(Action::Write {
             contents,
@@ -210,8 +216,18 @@ impl Lowering<'_, '_> {
         });
     }
 
+    /// Bytes that are here: what Ignition fetches cannot be written.
+    fn bytes<'c>(&mut self, contents: &'c Contents) -> Option<&'c [u8]> {
+        if let Some(remote) = contents.remote() {
+            let (path, url) = (lossy(&self.path), remote.to_string());
+            let kind = LowerErrorKind::Remote { path, url };
+            self.work.error(&contents.origin, kind);
+        }
+        contents.bytes()
+    }
+
     fn link(&mut self, item: &Link) {
-        if item.hard {
+        if item.hard == Some(true) {
             return self.hard_link(item);
         }
         match self.present(item.overwrite).map(|node| node.kind) {

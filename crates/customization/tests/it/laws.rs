@@ -32,7 +32,8 @@ fn emit(c: &Customization) -> String {
     };
     let resource = |contents: &Contents| {
         let bytes: String = contents
-            .data
+            .bytes()
+            .unwrap()
             .iter()
             .map(|byte| format!("%{byte:02x}"))
             .collect();

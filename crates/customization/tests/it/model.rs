@@ -11,7 +11,7 @@ fn contents(given: &str) -> Vec<u8> {
     c.files[0]
         .contents
         .clone()
-        .map(|contents| contents.data)
+        .and_then(|contents| contents.bytes().map(<[u8]>::to_vec))
         .unwrap_or_default()
 }
 
@@ -95,8 +95,11 @@ passwd: {users: [{name: a, ssh_authorized_keys: [first], ssh_authorized_keys_loc
     let c = parse(&input, &files, &ParseOptions::default())
         .unwrap()
         .customization;
-    assert_eq!(c.files[0].contents.as_ref().unwrap().data, b"A\xff");
-    assert_eq!(c.files[0].append[0].data, b"[Install]\n");
+    assert_eq!(
+        c.files[0].contents.as_ref().unwrap().bytes().unwrap(),
+        b"A\xff"
+    );
+    assert_eq!(c.files[0].append[0].bytes().unwrap(), b"[Install]\n");
     assert_eq!(c.units[0].contents.as_deref(), Some("[Install]\n"));
     assert_eq!(
         c.units[0].dropins[0].contents.as_deref(),

@@ -167,7 +167,12 @@ fn contents_come_back_byte_for_byte() {
     .unwrap_or_else(|e| panic!("{e}"))
     .customization;
     let data = |c: &pleach_customization::Customization| {
-        c.files[0].contents.as_ref().expect("contents").data.clone()
+        c.files[0]
+            .contents
+            .as_ref()
+            .and_then(|contents| contents.bytes())
+            .expect("contents")
+            .to_vec()
     };
     assert_eq!(data(&again), data(&customization));
 }
