@@ -25,7 +25,7 @@ pub use model::{
 };
 pub use parse::{Input, ParseOptions, Parsed, parse};
 pub use placement::{
-    Placement, PlacementOptions, Refusal, Refused, Route, Verdict, carried, placement,
-    placement_with,
+    KEEPERS, Keeper, Place, Placement, ROUTES, RULES, Refusal, Refused, Route, RouteError, Rule,
+    Subject, Verdict, Verdicts, carried, placement,
 };
 pub use secret::Secret;

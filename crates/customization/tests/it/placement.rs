@@ -1,6 +1,6 @@
 //! What each route makes of each item.
 
-use pleach_customization::{PlacementOptions, Route, Verdict, placement, placement_with};
+use pleach_customization::{RULES, Route, Verdict, placement};
 
 use crate::support::accepted;
 
@@ -12,11 +12,11 @@ fn word(verdict: Verdict) -> char {
     }
 }
 
-/// One letter each for derive, etc and ignition.
+/// One letter for each route: derive, etc, ignition, cloud-init, kickstart, credentials, confext.
 #[track_caller]
 fn check(body: &str, expect: &[(&str, &str)]) {
     let c = accepted(body);
-    let columns = [Route::Derive, Route::Etc, Route::Ignition].map(|route| placement(&c, route));
+    let columns = Route::ALL.map(|route| placement(&c, route));
     let items: Vec<String> = columns[0]
         .iter()
         .map(|placement| placement.item.clone())
@@ -41,9 +41,15 @@ fn check(body: &str, expect: &[(&str, &str)]) {
 fn paths() {
     let file = |path: &str, expect: &str| {
         check(
-            &format!("storage: {{files: [{{path: {path}}}]}}"),
+            &format!("storage: {{files: [{{path: {path}, contents: {{inline: x}}}}]}}"),
             &[(&format!("file {path}"), expect)],
         );
+        // cloud-init makes directories and links by commands; all else is the same.
+        let mut letters: Vec<char> = expect.chars().collect();
+        if letters[3] == 'c' {
+            letters[3] = 'd';
+        }
+        let expect = &*letters.into_iter().collect::<String>();
         check(
             &format!("storage: {{directories: [{{path: {path}}}]}}"),
             &[(&format!("directory {path}"), expect)],
@@ -53,20 +59,26 @@ fn paths() {
             &[(&format!("link {path}"), expect)],
         );
     };
-    file("/etc/motd", "ccc");
-    file("/etc/machine-id", "rcc");
-    file("/etc/machine-identity", "ccc");
-    file("/usr/bin/x", "crr");
-    file("/usr/local/bin/x", "dcc");
-    file("/usr/localx", "crr");
-    file("/usr/etc/x", "rrr");
-    file("/opt/x", "dcc");
-    file("/var/lib/x", "dcc");
-    file("/var/run/x", "rrr");
-    file("/home/a/x", "dcc");
-    file("/root/x", "dcc");
-    file("/lib/x", "crr");
-    file("/x", "crr");
+    file("/etc/motd", "ccccccc");
+    file("/etc/machine-id", "rccrcrr");
+    file("/etc/machine-identity", "ccccccc");
+    file("/etc/ssh/ssh_host_ed25519_key", "rcccccc");
+    file("/etc/ssh/sshd_config", "ccccccc");
+    file("/etc/shadow", "rcccccr");
+    file("/etc/gshadow-", "rcccccr");
+    file("/etc/shadow.d", "ccccccc");
+    file("/etc/passwd", "ccccccr");
+    file("/usr/bin/x", "crrrrrr");
+    file("/usr/local/bin/x", "dcccccr");
+    file("/usr/localx", "crrrrrr");
+    file("/usr/etc/x", "rrrrrrr");
+    file("/opt/x", "dcccccr");
+    file("/var/lib/x", "dcccccr");
+    file("/var/run/x", "rrrrrrr");
+    file("/home/a/x", "dcccccr");
+    file("/root/x", "dcccccr");
+    file("/lib/x", "crrrrrr");
+    file("/x", "crrrrrr");
     for path in [
         "/run/x",
         "/tmp/x",
@@ -78,7 +90,7 @@ fn paths() {
         "/ostree/x",
         "/efi/x",
     ] {
-        file(path, "rrr");
+        file(path, "rrrrrrr");
     }
 }
 
@@ -90,56 +102,98 @@ fn hard_links_stay_where_they_are() {
             &[(&format!("hard link {path}"), expect)],
         );
     };
-    link("/etc/a", "/etc/b", "ccc");
-    link("/etc/a", "/usr/bin/b", "rrr");
-    link("/usr/bin/a", "/usr/bin/b", "crr");
-    link("/var/a", "/var/b", "rcc");
-    link("/var/a", "/etc/b", "rrr");
+    link("/etc/a", "/etc/b", "cccdcrr");
+    link("/etc/a", "/etc/passwd", "cccdcrr");
+    link("/etc/a", "/usr/bin/b", "rrrrrrr");
+    link("/usr/bin/a", "/usr/bin/b", "crrrrrr");
+    link("/var/a", "/var/b", "rccdcrr");
+    link("/var/a", "/etc/b", "rrrrrrr");
 }
 
 #[test]
-fn the_rest() {
-    check(
-        "storage: {files: [{path: /etc/x, mode: 04755}]}",
-        &[("file /etc/x", "ccr")],
-    );
+fn what_else_a_file_asks_for() {
+    let file = |fields: &str, expect: &str| {
+        check(
+            &format!("storage: {{files: [{{path: /etc/x, {fields}}}]}}"),
+            &[("file /etc/x", expect)],
+        );
+    };
+    file("mode: 04755", "ccrdccr");
+    file("mode: 0600", "cccdccr");
+    file("contents: {inline: x}, mode: 02755", "ccrdccr");
+    file("contents: {inline: x}, user: {name: root}", "ccccccc");
+    file("contents: {inline: x}, user: {id: 7}", "ccccccc");
+    file("contents: {inline: x}, user: {name: a}", "cccdccr");
+    file("contents: {inline: x}, group: {name: a}", "cccdccr");
+    file("append: [{inline: x}]", "cccccrr");
+}
+
+#[test]
+fn units() {
     check(
         "systemd: {units: [{name: a.service, enabled: true, contents: '[Install]'}, {name: b.service, mask: true}]}",
-        &[("unit a.service", "ccd"), ("unit b.service", "ccc")],
+        &[
+            ("unit a.service", "cccdcdd"),
+            ("enabling of a.service", "ccddcdd"),
+            ("masking of b.service", "cccdcdd"),
+        ],
     );
+    check(
+        "systemd: {units: [{name: a.service, enabled: false, mask: false, dropins: [{name: x.conf, contents: '[Unit]'}, {name: y.conf}]}]}",
+        &[
+            ("drop-in x.conf of a.service", "cccdcdd"),
+            ("disabling of a.service", "cccdcrr"),
+            ("unmasking of a.service", "cccdcrr"),
+        ],
+    );
+    check("systemd: {units: [{name: a.service}]}", &[]);
+}
+
+#[test]
+fn accounts_and_kernel_arguments() {
     check(
         "passwd: {users: [{name: a, password_hash: x}, {name: b, should_exist: false}], groups: [{name: g, password_hash: x}, {name: h, should_exist: false}]}",
         &[
-            ("group g", "dcc"),
-            ("password of group g", "rcc"),
-            ("group h", "rcc"),
-            ("user a", "dcc"),
-            ("password of user a", "rcc"),
-            ("user b", "rcc"),
+            ("group g", "dccdcdr"),
+            ("password of group g", "rccdcrr"),
+            ("removal of group h", "rccdcrr"),
+            ("user a", "dccccdr"),
+            ("password of user a", "rccccdr"),
+            ("removal of user b", "rccdcrr"),
         ],
     );
     check(
         "passwd: {users: [{name: a, password_hash: ''}]}",
-        &[("user a", "dcc")],
+        &[("user a", "dccccdr")],
     );
     check(
         "kernel_arguments: {should_exist: [quiet], should_not_exist: [rhgb]}",
         &[
-            ("kernel argument quiet", "ddc"),
-            ("removal of kernel argument rhgb", "rdc"),
+            ("kernel argument quiet", "ddcrdrr"),
+            ("removal of kernel argument rhgb", "rdcrrrr"),
         ],
     );
     check("storage: {}", &[]);
 }
 
 #[test]
-fn a_password_may_be_allowed() {
-    let c = accepted("passwd: {users: [{name: a, password_hash: x}]}");
-    let options = PlacementOptions {
-        allow_password_hashes_in_image: true,
-    };
-    let placements = placement_with(&c, Route::Derive, &options);
-    assert_eq!(word(placements[1].verdict), 'd');
+fn every_kind_of_item_has_one_rule() {
+    for (index, rule) in RULES.iter().enumerate() {
+        let first = RULES.iter().position(|other| other.subject == rule.subject);
+        assert_eq!(first, Some(index), "{:?} has two rules", rule.subject);
+    }
+}
+
+#[test]
+fn routes_are_spelled_one_way() {
+    for route in Route::ALL {
+        assert_eq!(route.as_str().parse(), Ok(route));
+    }
+    let error = "cloudinit".parse::<Route>().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "\"cloudinit\" is no route; there are derive, etc, ignition, cloud-init, kickstart, credentials and confext"
+    );
 }
 
 #[test]
