@@ -53,6 +53,17 @@ impl Setting {
         Ok(setting)
     }
 
+    /// Reference of a variant of the base image (`fixtures/base/variants`), by its tag: `v1` or `v2`.
+    ///
+    /// # Errors
+    /// When the environment does not name it.
+    pub fn variant(name: &str, tag: &str) -> Result<String> {
+        let variable = format!("PLEACH_VARIANT_{}", name.to_uppercase().replace('-', "_"));
+        let layout = std::env::var(&variable)
+            .with_context(|| format!("{variable} is not set; run: cargo xtask test --tier vm"))?;
+        Ok(format!("{layout}:{tag}"))
+    }
+
     /// The demo's customization.
     pub fn site() -> PathBuf {
         let top = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -57,7 +57,7 @@ enum Task {
 
 #[derive(Subcommand)]
 enum Fixtures {
-    /// The base image: an OCI image layout with the tags v1 and v2.
+    /// The base image, or a variant of it: an OCI image layout with the tags v1 and v2.
     Base(base::Options),
     /// A larger image, for benches.
     Large,

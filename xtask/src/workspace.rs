@@ -66,19 +66,28 @@ impl Workspace {
         Ok(base::build(self, &base::Options::default())?.reference("v1"))
     }
 
-    /// What the VM suite is told by its environment.
+    /// What the VM suite is told by its environment: images, programs, and where all is kept.
     pub(crate) fn vm_environment(&self) -> Result<Vec<(String, String)>> {
         let base = self.base_image()?;
         let binaries = self.build_binaries()?;
         let output = self.artifacts().join("vm");
-        Ok([
+        let mut environment: Vec<_> = [
             ("PLEACH_BASE", base),
             ("PLEACH_BIN", binaries.pleach.display().to_string()),
             ("PLEACH_AGENT", binaries.agent.display().to_string()),
             ("PLEACH_VM_OUTPUT", output.display().to_string()),
         ]
-        .map(|(k, v)| (k.to_owned(), v))
-        .into())
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        for name in base::variants(self)? {
+            let variable = format!("PLEACH_VARIANT_{}", name.to_uppercase().replace('-', "_"));
+            let options = base::Options {
+                variant: Some(name),
+                ..base::Options::default()
+            };
+            environment.push((variable, base::build(self, &options)?.layout()));
+        }
+        Ok(environment)
     }
 
     /// Builds the `pleach` binary and the capture agent that runs in guests.

@@ -1,4 +1,5 @@
 //! mmdebstrap: Debian packages, the overlay, presets and an initramfs become one root in a tar file.
+//! A variant is the base's root with more packages, installed by apt and dpkg as on a machine.
 
 use std::path::Path;
 
@@ -6,6 +7,7 @@ use anyhow::{Context as _, Result};
 use xshell::{Shell, cmd};
 
 use super::recipe::{EPOCH, Recipe, SUITE};
+use super::variant::Variant;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -25,20 +27,55 @@ const EXCLUDED: [&str; 7] = [
 const FINISH: [&str; 3] = [
     r#"chroot "$1" systemctl preset-all"#,
     r#"chroot "$1" systemctl --global preset-all"#,
-    r#"kernel=$(ls "$1/usr/lib/modules") && chroot "$1" depmod "$kernel" && chroot "$1" dracut --force --no-hostonly --kver "$kernel" "/usr/lib/modules/$kernel/initramfs.img""#,
+    // A kernel that a variant replaces leaves its initramfs behind, a new one has none yet.
+    r#"cd "$1/usr/lib/modules" && for kernel in *; do if [ ! -e "$1/boot/vmlinuz-$kernel" ]; then rm -r "$kernel"; elif [ ! -e "$kernel/initramfs.img" ]; then chroot "$1" depmod "$kernel" && chroot "$1" dracut --force --no-hostonly --kver "$kernel" "/usr/lib/modules/$kernel/initramfs.img" || exit 1; fi; done"#,
 ];
+
+/// apt from outside, as mmdebstrap itself calls it: the root needs none.
+const INSTALL: &str = r#"APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get --yes --autoremove -o Dir::Bin::dpkg=env -o DPkg::Options::=--unset=TMPDIR -o DPkg::Options::=dpkg -o DPkg::Chroot-Directory="$1" install"#;
 
 /// Writes the base image's root to the file `tar`, and what mmdebstrap said beside it.
 pub(super) fn base(sh: &Shell, recipe: &Recipe, tar: &Path) -> Result<()> {
     let scratch = sh.create_temp_dir()?;
-    let overlay = scratch.path().join("overlay.tar");
-    pack(sh, &recipe.overlay(), &overlay)?;
-    let mut options = vec!["--dpkgopt=force-confold".to_owned()];
-    options.extend(EXCLUDED.map(|rule| format!("--dpkgopt={rule}")));
-    options.push(format!("--customize-hook=tar-in '{}' /", overlay.display()));
-    options.extend(FINISH.map(|hook| format!("--customize-hook={hook}")));
     let packages: Vec<_> = recipe.packages.iter().map(String::as_str).collect();
+    let mut options = dpkg_options();
+    options.extend(finish(sh, Some(&recipe.overlay()), scratch.path())?);
     root(sh, "essential", &packages, options, tar)
+}
+
+/// Writes a variant's root to the file `tar`, made of the base's in the file `base`.
+pub(super) fn variant(sh: &Shell, variant: &Variant, base: &Path, tar: &Path) -> Result<()> {
+    let scratch = sh.create_temp_dir()?;
+    let mut options = dpkg_options();
+    options.push("--skip=check/empty".to_owned());
+    // mmdebstrap makes the devices, as far as it may.
+    options.push(format!(
+        r#"--setup-hook=tar -C "$1" --xattrs --xattrs-include='*' --exclude='./dev/*' -xpf '{}'"#,
+        base.display()
+    ));
+    let packages = variant.packages.join(" ");
+    options.push(format!("--customize-hook={INSTALL} {packages}"));
+    let overlay = variant.overlay();
+    options.extend(finish(sh, overlay.as_deref(), scratch.path())?);
+    root(sh, "custom", &[], options, tar)
+}
+
+fn dpkg_options() -> Vec<String> {
+    let force = std::iter::once("force-confold");
+    let rules = force.chain(EXCLUDED);
+    rules.map(|rule| format!("--dpkgopt={rule}")).collect()
+}
+
+/// The hooks that follow the packages.
+fn finish(sh: &Shell, overlay: Option<&Path>, scratch: &Path) -> Result<Vec<String>> {
+    let mut options = Vec::new();
+    if let Some(overlay) = overlay {
+        let packed = scratch.join("overlay.tar");
+        pack(sh, overlay, &packed)?;
+        options.push(format!("--customize-hook=tar-in '{}' /", packed.display()));
+    }
+    options.extend(FINISH.map(|hook| format!("--customize-hook={hook}")));
+    Ok(options)
 }
 
 /// Writes a root to the file `tar`, and what mmdebstrap said beside it.
@@ -54,15 +91,16 @@ pub(super) fn root(
         "0" => "root",
         _ => "unshare",
     };
-    let packages = packages.join(",");
     let mut options = vec![
         "--format=tar".to_owned(),
         format!("--variant={variant}"),
         format!("--mode={mode}"),
-        format!("--include={packages}"),
         format!("--logfile={}", log.display()),
         r#"--aptopt=APT::Install-Recommends "false""#.to_owned(),
     ];
+    if !packages.is_empty() {
+        options.push(format!("--include={}", packages.join(",")));
+    }
     options.extend(more);
     options.extend(proxies(sh)?);
     if Path::new(KEYRING).exists() {

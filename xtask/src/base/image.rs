@@ -20,6 +20,9 @@ use super::tree::{self, Content};
 /// [`EPOCH`] as RFC 3339 has it.
 pub(super) const CREATED: &str = "2026-01-01T00:00:00Z";
 
+/// The tags.
+pub(super) const VERSIONS: [&str; 2] = ["v1", "v2"];
+
 const VERSION_LABEL: &str = "org.opencontainers.image.version";
 
 /// Writes both versions as the tags `v1` and `v2` of a new layout in `dir`.
@@ -28,8 +31,7 @@ const VERSION_LABEL: &str = "org.opencontainers.image.version";
 pub(super) fn write(
     dir: &Path,
     layers: &Layers,
-    v1: &Tree<Content>,
-    v2: &Tree<Content>,
+    [v1, v2]: &[Tree<Content>; 2],
     kernel: &str,
 ) -> Result<()> {
     let dir = Dir::open_ambient_dir(dir, ambient_authority())?;
@@ -40,6 +42,28 @@ pub(super) fn write(
     let said = history("fixtures/base/v2");
     let second = append_layer(&image, &layer, &said, &labels, &BTreeMap::new())?;
     layout.put_image(&second, Some("v2"))?;
+    Ok(())
+}
+
+/// Writes both versions of a variant as the tags `v1` and `v2` in `dir`, which is a copy of the
+/// base's layout: each is the base's image of that version with one layer more.
+pub(super) fn write_variant(
+    dir: &Path,
+    name: &str,
+    base: &[Tree<Content>; 2],
+    variant: &[Tree<Content>; 2],
+    kernel: &str,
+) -> Result<()> {
+    let dir = Dir::open_ambient_dir(dir, ambient_authority())?;
+    let layout = Layout::open(&dir)?;
+    let labels = BTreeMap::from([("ostree.linux".to_owned(), kernel.to_owned())]);
+    let said = history(&format!("fixtures/base/variants/{name}"));
+    for (tag, (base, variant)) in VERSIONS.into_iter().zip(base.iter().zip(variant)) {
+        let lower = layout.resolve(Some(tag), None)?;
+        let layer = put_layer(&layout, &diff(base, variant, |a, b| a == b))?;
+        let image = append_layer(&lower, &layer, &said, &labels, &BTreeMap::new())?;
+        layout.put_image(&image, Some(tag))?;
+    }
     Ok(())
 }
 
@@ -177,8 +201,9 @@ mod tests {
         let v2 = parse(&V1.replace(old, "/etc/new file 0600 0:0 5.0 new"));
         let sh = Shell::new()?;
         let (first, second) = (sh.create_temp_dir()?, sh.create_temp_dir()?);
+        let versions = [v1, v2];
         for dir in [&first, &second] {
-            write(dir.path(), &layers, &v1, &v2, "6.1")?;
+            write(dir.path(), &layers, &versions, "6.1")?;
         }
         let index = |dir: &Path| sh.read_file(dir.join("index.json"));
         assert_eq!(index(first.path())?, index(second.path())?);
@@ -187,7 +212,7 @@ mod tests {
         let layout = Layout::open(&dir)?;
         let options = MergeOptions::default();
         let mut blobs = Vec::new();
-        for (tag, tree) in [("v1", &v1), ("v2", &v2)] {
+        for (tag, tree) in VERSIONS.into_iter().zip(&versions) {
             let image = layout.resolve(Some(tag), None)?;
             let merged = merge_with(&layout, &image, &mut InMemory::default(), &options)?;
             let print = |tree| dump(tree, |content: &Content| content.to_vec());
@@ -210,6 +235,27 @@ mod tests {
         }
         assert_eq!((blobs[0].len(), blobs[1].len()), (3, 4));
         assert_eq!(blobs[0], blobs[1][..3]);
+
+        // A variant, in the same layout.
+        let more = "/usr/lib/tool file 0755 0:0 5.0 tool\n/var ";
+        let [v1, v2] = &versions;
+        let add = |tree| {
+            let text = dump(tree, |content: &Content| content.to_vec());
+            parse(&text.replacen("/var ", more, 1))
+        };
+        let variant = [add(v1), add(v2)];
+        write_variant(first.path(), "tool", &versions, &variant, "6.2")?;
+        for ((tag, tree), lower) in VERSIONS.into_iter().zip(&variant).zip(&blobs) {
+            let image = layout.resolve(Some(tag), None)?;
+            let merged = merge_with(&layout, &image, &mut InMemory::default(), &options)?;
+            let print = |tree| dump(tree, |content: &Content| content.to_vec());
+            assert_eq!(print(&merged.tree), print(tree), "{tag}");
+            assert_eq!(image.label("ostree.linux"), Some("6.2"), "{tag}");
+            let digests: Vec<_> = image.layers().iter().map(|layer| layer.digest).collect();
+            let (last, below) = digests.split_last().context("no layer")?;
+            assert_eq!(below, lower, "{tag}");
+            assert!(!lower.contains(last), "{tag}");
+        }
         Ok(())
     }
 }

@@ -55,6 +55,11 @@ impl Recipe {
     pub(super) fn compose_inputs(&self) -> Vec<PathBuf> {
         vec![self.root.join("packages"), self.overlay()]
     }
+
+    /// What the layers depend on besides.
+    pub(super) fn image_inputs(&self) -> Vec<PathBuf> {
+        ["layers", "v2"].map(|name| self.root.join(name)).into()
+    }
 }
 
 /// The layers of the image, lowest first.
@@ -121,7 +126,7 @@ impl Changes {
 }
 
 /// What stands in a list of one item a line, without comments.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'))

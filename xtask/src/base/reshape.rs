@@ -45,8 +45,8 @@ const IDENTITY: [&str; 7] = [
     "etc/.updated",
 ];
 
-/// Reshapes the root that mmdebstrap made.
-pub(super) fn reshape(tree: &mut Tree<Content>, version: &str) -> Result<()> {
+/// Reshapes the root that mmdebstrap made, the base's or a variant's, into the version `v1`.
+pub(super) fn reshape(tree: &mut Tree<Content>, variant: Option<&str>) -> Result<()> {
     move_kernel(tree)?;
     move_package_database(tree)?;
     for (path, mode) in EMPTY {
@@ -57,7 +57,9 @@ pub(super) fn reshape(tree: &mut Tree<Content>, version: &str) -> Result<()> {
         tree::replace(tree, path, Inode::symlink(metadata(0o777), target))?;
     }
     forget_machine(tree)?;
-    set_version(tree, version)?;
+    let variant = variant.map(|name| ("VARIANT_ID", name));
+    let said = [("IMAGE_ID", IMAGE_ID), ("IMAGE_VERSION", "v1")];
+    set_release(tree, said.into_iter().chain(variant))?;
     clamp_times(tree);
     Ok(())
 }
@@ -78,7 +80,7 @@ pub(super) fn second_version(
         let id = tree.lookup(path).with_context(|| format!("no {path}"))?;
         tree.metadata_mut(id).mode = *mode;
     }
-    set_version(tree, "v2")?;
+    set_release(tree, [("IMAGE_VERSION", "v2")])?;
     clamp_times(tree);
     Ok(())
 }
@@ -171,19 +173,25 @@ fn forget_machine(tree: &mut Tree<Content>) -> Result<()> {
     tree::replace(tree, "etc/machine-id", Inode::file(metadata(0o444), id))
 }
 
-/// `IMAGE_ID` and `IMAGE_VERSION` of os-release(5).
-fn set_version(tree: &mut Tree<Content>, version: &str) -> Result<()> {
+/// Sets fields of os-release(5).
+fn set_release<'a>(
+    tree: &mut Tree<Content>,
+    fields: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<()> {
     const PATH: &str = "usr/lib/os-release";
     let inode = tree.get(&TreePath::new(PATH)?);
     let Some(Kind::File(old)) = inode.map(|inode| &inode.kind) else {
         bail!("no /{PATH}");
     };
-    let mut text: String = std::str::from_utf8(old)?
+    let mut lines: Vec<_> = std::str::from_utf8(old)?
         .lines()
-        .filter(|line| !line.starts_with("IMAGE_"))
-        .flat_map(|line| [line, "\n"])
+        .map(str::to_owned)
         .collect();
-    text.push_str(&format!("IMAGE_ID={IMAGE_ID}\nIMAGE_VERSION={version}\n"));
+    for (name, value) in fields {
+        lines.retain(|line| line.split_once('=').is_none_or(|(field, _)| field != name));
+        lines.push(format!("{name}={value}"));
+    }
+    let text = lines.join("\n") + "\n";
     let file = Inode::file(metadata(0o644), Content::new(text.into_bytes()));
     tree::replace(tree, PATH, file)
 }
@@ -249,7 +257,7 @@ mod tests {
     #[test]
     fn a_debian_root_becomes_a_bootable_container() -> Result<()> {
         let mut tree = parse(DEBIAN);
-        reshape(&mut tree, "v1")?;
+        reshape(&mut tree, None)?;
         let expect = "\
 / directory 0755 0:0 1767225600.0
 /boot directory 0755 0:0 1767225600.0
@@ -299,14 +307,14 @@ mod tests {
             ("/usr/lib/os-release file", "/usr/lib/os-data file"),
         ] {
             let mut tree = parse(&DEBIAN.replacen(from, to, 1));
-            assert!(reshape(&mut tree, "v1").is_err(), "{from} -> {to}");
+            assert!(reshape(&mut tree, None).is_err(), "{from} -> {to}");
         }
     }
 
     #[test]
     fn the_second_version_changes_what_it_says() -> Result<()> {
         let mut tree = parse(DEBIAN);
-        reshape(&mut tree, "v1")?;
+        reshape(&mut tree, None)?;
         let before = print(&tree);
         let overlay = parse(
             "/ directory 0755 0:0 5.0\n/etc directory 0755 0:0 5.0\n/etc/motd file 0644 0:0 9999999999.0 hi\n",
