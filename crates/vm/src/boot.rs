@@ -26,8 +26,10 @@ pub struct Boot {
     pub disk: DiskMode,
     /// Files offered through the firmware configuration device, by name (`opt/com.coreos/config`).
     pub fw_cfg: Vec<(String, Vec<u8>)>,
-    /// systemd credentials, passed in SMBIOS strings of type 11; not for secrets.
+    /// systemd credentials, passed in SMBIOS strings of type 11.
     pub credentials: Vec<Credential>,
+    /// Further disks, which the guest can only read.
+    pub disks: Vec<ExtraDisk>,
     /// What to run once the guest is up.
     pub payload: Payload,
     /// How the guest goes down when the payload is done.
@@ -44,6 +46,7 @@ impl fmt::Debug for Boot {
             disk,
             fw_cfg,
             credentials,
+            disks,
             payload,
             shutdown,
         } = self;
@@ -55,6 +58,7 @@ impl fmt::Debug for Boot {
             .field("disk", disk)
             .field("fw_cfg", &sizes(fw_cfg))
             .field("credentials", credentials)
+            .field("disks", disks)
             .field("payload", payload)
             .field("shutdown", shutdown)
             .finish()
@@ -89,6 +93,7 @@ impl Boot {
             disk: DiskMode::Copy,
             fw_cfg: Vec::new(),
             credentials: Vec::new(),
+            disks: Vec::new(),
             payload,
             shutdown: Shutdown::Orderly,
         }
@@ -203,9 +208,8 @@ impl Payload {
 
 /// A systemd credential: a name and bytes, see systemd.system-credentials(7).
 ///
-/// Not for secrets: it is an argument of QEMU, and every user of the host can read the arguments of a
-/// process (proc_pid_cmdline(5)). A secret goes into a file of [`Boot::fw_cfg`], which QEMU reads from the
-/// run directory; a credential can come that way too, by the name `opt/io.systemd.credentials/NAME`.
+/// QEMU reads it from a file in the run directory, so that it is in no argument; in the guest, root alone
+/// can read SMBIOS.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     /// Its name: a file name of printable ASCII.
@@ -241,6 +245,36 @@ impl Credential {
     /// A drop-in for a unit (systemd 256 or newer).
     pub fn drop_in(unit: &str, text: impl Into<Vec<u8>>) -> Self {
         Self::new(format!("systemd.unit-dropin.{unit}"), text)
+    }
+}
+
+/// A disk that the guest can only read, such as one that cloud-init looks for. It is a file in the run
+/// directory.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ExtraDisk {
+    /// What `/dev/disk/by-id/virtio-SERIAL` calls it.
+    pub serial: String,
+    /// What is on it, filled up with zeros to whole sectors.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for ExtraDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { serial, bytes } = self;
+        f.debug_struct("ExtraDisk")
+            .field("serial", serial)
+            .field("bytes", &size(bytes))
+            .finish()
+    }
+}
+
+impl ExtraDisk {
+    /// A disk.
+    pub fn new(serial: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        Self {
+            serial: serial.into(),
+            bytes: bytes.into(),
+        }
     }
 }
 

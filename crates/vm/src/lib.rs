@@ -15,9 +15,12 @@ mod private;
 mod probe;
 mod progress;
 mod run;
+mod smbios;
 mod watchdog;
 
-pub use boot::{Boot, Credential, DiskMode, Input, Media, Payload, PayloadFile, Shutdown, Uuid};
+pub use boot::{
+    Boot, Credential, DiskMode, ExtraDisk, Input, Media, Payload, PayloadFile, Shutdown, Uuid,
+};
 pub use error::Error;
 pub use host::{Accelerator, Host, Kvm, Profile, QemuVersion};
 pub use outcome::{

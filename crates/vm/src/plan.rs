@@ -4,8 +4,9 @@ use std::fmt;
 
 use crate::Error;
 use crate::agent::{self, PAYLOAD_SERIAL, PROGRESS_PORT, RESULT_PORT};
-use crate::boot::{Boot, Credential, DiskMode, sizes};
+use crate::boot::{Boot, DiskMode, sizes};
 use crate::host::{Host, REQUIRED_ARGUMENTS};
+use crate::smbios;
 
 /// Names in the directory of an attempt; QEMU runs there and sees no other.
 pub(crate) mod name {
@@ -26,18 +27,15 @@ pub(crate) mod name {
     pub(crate) const RESULT_DIR: &str = "result";
 }
 
-/// Type 11 strings share a table whose length has sixteen bits in the 32-bit entry point.
-const SMBIOS_BYTES: u64 = 60_000;
-
 /// QEMU's limit for names of the firmware configuration device, without the final zero.
 const FW_CFG_NAME: usize = 55;
 
-/// How the argument of a credential begins; its name, `=` and its value in base64 follow.
-const CREDENTIAL: &str = "type=11,value=io.systemd.credential.binary:";
+/// virtio's limit for the serial of a disk.
+const SERIAL: usize = 20;
 
 /// What QEMU is told, and the files that it is told of.
 ///
-/// `Debug` shows sizes in place of the files' contents and the credentials' values.
+/// `Debug` shows sizes in place of the files' contents.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Plan {
@@ -71,10 +69,9 @@ impl fmt::Debug for Plan {
             memory_mib,
             disk,
         } = self;
-        let arguments: Vec<_> = arguments.iter().map(|word| without_value(word)).collect();
         f.debug_struct("Plan")
             .field("program", program)
-            .field("arguments", &arguments)
+            .field("arguments", arguments)
             .field("command_line", command_line)
             .field("added_arguments", added_arguments)
             .field("files", &sizes(files))
@@ -82,15 +79,6 @@ impl fmt::Debug for Plan {
             .field("memory_mib", memory_mib)
             .field("disk", disk)
             .finish()
-    }
-}
-
-/// An argument, with the size of what may be secret in its place.
-fn without_value(argument: &str) -> String {
-    let credential = argument.strip_prefix(CREDENTIAL);
-    match credential.and_then(|text| text.split_once('=')) {
-        Some((name, value)) => format!("{CREDENTIAL}{name}=({} bytes of base64)", value.len()),
-        None => argument.to_owned(),
     }
 }
 
@@ -157,6 +145,7 @@ impl Plan {
             "-device",
             format!("virtio-blk-pci,drive=payload,serial={PAYLOAD_SERIAL}"),
         );
+        add_disks(boot, &mut arguments, &mut files)?;
         arguments.add("-device", "virtio-rng-pci");
         arguments.add("-device", "virtio-serial-pci");
         for (id, port, file) in [
@@ -170,7 +159,7 @@ impl Plan {
             );
         }
         add_fw_cfg(boot, &mut arguments, &mut files)?;
-        add_credentials(boot, host, &mut arguments)?;
+        add_credentials(boot, host, &mut arguments, &mut files)?;
         arguments.add("-kernel", name::KERNEL);
         arguments.add("-initrd", name::INITRD);
         arguments.add("-append", command_line.clone());
@@ -278,63 +267,71 @@ fn add_fw_cfg(
     Ok(())
 }
 
-fn add_credentials(boot: &Boot, host: &Host, arguments: &mut Arguments) -> Result<(), Error> {
-    let mut all = agent::credentials(boot, &host.profile.limits);
-    all.extend(boot.credentials.iter().cloned());
-    let mut bytes = 0;
-    for (index, Credential { name, value }) in all.iter().enumerate() {
-        let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b':' | b'=' | b',');
-        if name.is_empty() || name.len() > 255 || !name.bytes().all(plain) {
-            return Err(Error::Invalid {
-                what: "credential name",
-                value: name.clone(),
-                rule: "is a file name of graphic ASCII without / : = and comma",
-            });
-        }
-        if all[..index].iter().any(|earlier| earlier.name == *name) {
-            return Err(Error::Duplicate {
-                what: "credential",
-                name: name.clone(),
-            });
-        }
-        let argument = format!("{CREDENTIAL}{name}={}", base64(value));
-        bytes += (argument.len() - "type=11,value=".len()) as u64 + 1;
-        if bytes > SMBIOS_BYTES {
-            return Err(Error::Limit {
-                what: "bytes of credentials in SMBIOS",
-                limit: SMBIOS_BYTES,
-                actual: bytes,
-            });
-        }
-        arguments.add("-smbios", argument);
+fn add_credentials(
+    boot: &Boot,
+    host: &Host,
+    arguments: &mut Arguments,
+    files: &mut Vec<(String, Vec<u8>)>,
+) -> Result<(), Error> {
+    let agent = agent::credentials(boot, &host.profile.limits);
+    for (index, string) in smbios::strings(agent, &boot.credentials)?
+        .into_iter()
+        .enumerate()
+    {
+        // From a file: whoever is on the host can read what is in an argument.
+        let file = format!("smbios-{index}");
+        arguments.add("-smbios", format!("type=11,path={file}"));
+        files.push((file, string));
     }
     Ok(())
 }
 
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let index = (bits >> (18 - 6 * digit)) & 63;
-            let pad = digit > group.len();
-            text.push(if pad {
-                '='
-            } else {
-                char::from(DIGITS[index as usize])
+fn add_disks(
+    boot: &Boot,
+    arguments: &mut Arguments,
+    files: &mut Vec<(String, Vec<u8>)>,
+) -> Result<(), Error> {
+    for (index, disk) in boot.disks.iter().enumerate() {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        let serial = &disk.serial;
+        if serial.is_empty() || serial.len() > SERIAL || !serial.bytes().all(plain) {
+            return Err(Error::Invalid {
+                what: "disk serial",
+                value: serial.clone(),
+                rule: "is 1 to 20 ASCII letters, digits, hyphens, dots and underscores",
             });
         }
+        let earlier = boot.disks[..index].iter().map(|disk| disk.serial.as_str());
+        if earlier
+            .chain(["root", PAYLOAD_SERIAL])
+            .any(|earlier| earlier == serial)
+        {
+            return Err(Error::Duplicate {
+                what: "disk serial",
+                name: serial.clone(),
+            });
+        }
+        // QEMU refuses part of a sector.
+        let mut bytes = disk.bytes.clone();
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+        let file = format!("disk-{index}.img");
+        arguments.add(
+            "-drive",
+            format!("file={file},if=none,id=disk-{index},format=raw,readonly=on"),
+        );
+        arguments.add(
+            "-device",
+            format!("virtio-blk-pci,drive=disk-{index},serial={serial}"),
+        );
+        files.push((file, bytes));
     }
-    text
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::{Payload, Shutdown};
+    use crate::boot::{Credential, ExtraDisk, Payload, Shutdown};
     use crate::host::{Accelerator, Kvm, QemuVersion};
 
     fn host(major: u16, accelerator: Accelerator) -> Host {
@@ -352,22 +349,16 @@ mod tests {
         boot.fw_cfg
             .push(("opt/com.coreos/config".to_owned(), b"{}".to_vec()));
         boot.credentials.push(Credential::new("site.key", "secret"));
+        boot.disks.push(ExtraDisk::new("seed", "four"));
         boot
     }
 
-    /// One option a line, without the values of the agent's credentials.
+    /// One option a line.
     fn show(plan: &Plan) -> String {
         let mut text = String::new();
         for argument in &plan.arguments {
-            let credential = argument
-                .strip_prefix("type=11,value=")
-                .and_then(|text| text.split_once('='));
-            let shown = match credential {
-                Some((name, value)) if value.len() > 40 => format!("type=11,value={name}=…"),
-                _ => argument.clone(),
-            };
             text.push(if argument.starts_with('-') { '\n' } else { ' ' });
-            text.push_str(&shown);
+            text.push_str(argument);
         }
         text.trim_start().to_owned()
     }
@@ -393,6 +384,8 @@ mod tests {
         -device virtio-blk-pci,drive=root,serial=root
         -drive file=payload.img,if=none,id=payload,format=raw,readonly=on
         -device virtio-blk-pci,drive=payload,serial=pleach-payload
+        -drive file=disk-0.img,if=none,id=disk-0,format=raw,readonly=on
+        -device virtio-blk-pci,drive=disk-0,serial=seed
         -device virtio-rng-pci
         -device virtio-serial-pci
         -chardev file,id=progress,path=progress.log
@@ -400,19 +393,28 @@ mod tests {
         -chardev file,id=result,path=result.frame
         -device virtserialport,chardev=result,name=pleach.result
         -fw_cfg name=opt/com.coreos/config,file=fw_cfg-0
-        -smbios type=11,value=io.systemd.credential.binary:pleach.agent=…
-        -smbios type=11,value=io.systemd.credential.binary:systemd.extra-unit.pleach-agent.service=…
-        -smbios type=11,value=io.systemd.credential.binary:systemd.unit-dropin.multi-user.target=…
-        -smbios type=11,value=io.systemd.credential.binary:systemd.extra-unit.pleach-emergency.service=…
-        -smbios type=11,value=io.systemd.credential.binary:systemd.unit-dropin.emergency.target=…
-        -smbios type=11,value=io.systemd.credential.binary:systemd.unit-dropin.rescue.target=…
-        -smbios type=11,value=io.systemd.credential.binary:site.key=c2VjcmV0
+        -smbios type=11,path=smbios-0
+        -smbios type=11,path=smbios-1
+        -smbios type=11,path=smbios-2
+        -smbios type=11,path=smbios-3
+        -smbios type=11,path=smbios-4
+        -smbios type=11,path=smbios-5
+        -smbios type=11,path=smbios-6
         -kernel kernel
         -initrd initrd
         -append root=/dev/vda rw quiet console=ttyS0 loglevel=7 systemd.show_status=yes panic=-1 lsm=landlock,lockdown,yama,loadpin,safesetid,integrity,apparmor,selinux,smack,tomoyo,ipe clocksource=acpi_pm tsc=reliable no_timer_check random.trust_cpu=on mitigations=off nokaslr init_on_alloc=0 audit=0 rcupdate.rcu_expedited=1 8250.nr_uarts=1 systemd.ssh_auto=no module_blacklist=powernow_k8 systemd.tty.term.console=dumb systemd.tty.term.ttyS0=dumb
         ");
-        let names: Vec<_> = plan.files.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["payload.img", "fw_cfg-0"]);
+        let named = |prefix: &str| {
+            let files = plan.files.iter();
+            let files = files.filter(|(name, _)| name.starts_with(prefix));
+            let text = files.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned());
+            text.collect::<Vec<_>>()
+        };
+        let names: Vec<_> = plan.files[..3].iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["payload.img", "disk-0.img", "fw_cfg-0"]);
+        let key = "io.systemd.credential.binary:site.key=c2VjcmV0";
+        assert_eq!(named("smbios-").last().map(String::as_str), Some(key));
+        assert_eq!(named("disk-0.img"), [format!("four{}", "\0".repeat(508))]);
         assert_eq!((plan.cpus, plan.memory_mib), (1, 1536));
         assert_eq!(
             plan,
@@ -428,11 +430,12 @@ mod tests {
         boot.payload = boot.payload.file("key", MARKER, 0o600);
         boot.fw_cfg[0].1 = MARKER.into();
         boot.credentials[0].value = MARKER.into();
+        boot.disks[0].bytes = MARKER.into();
         let plan = Plan::new(&boot, &host(7, Accelerator::Tcg)).unwrap();
         let check = |text: String, size: &str| {
             for (form, secret) in [
                 ("text", MARKER.to_owned()),
-                ("base64", base64(MARKER.as_bytes())),
+                ("base64", smbios::base64(MARKER.as_bytes())),
                 ("numbers", format!("{:?}", MARKER.as_bytes())),
             ] {
                 // Without white space, so that `{:#?}` hides nothing from the test.
@@ -451,7 +454,8 @@ mod tests {
             ),
             (format!("{boot:#?}"), "(23 bytes)"),
             (format!("{plan:?}"), "(\"fw_cfg-0\", (23 bytes))"),
-            (format!("{plan:?}"), ":site.key=(32 bytes of base64)"),
+            (format!("{plan:?}"), "(\"smbios-6\", (70 bytes))"),
+            (format!("{:?}", boot.disks[0]), "bytes: (23 bytes)"),
             (format!("{plan:#?}"), "(23 bytes)"),
         ] {
             check(text, size);
@@ -554,8 +558,16 @@ mod tests {
             &format!("credential name \"\": {rule}"),
         );
         check(
-            &|b| b.credentials[0] = Credential::drop_in("multi-user.target", ""),
-            "credential \"systemd.unit-dropin.multi-user.target\" is given twice or is one the agent uses",
+            &|b| b.credentials[0] = Credential::unit("pleach-agent.service", ""),
+            "credential \"systemd.extra-unit.pleach-agent.service\" is given twice or is one the agent uses",
+        );
+        check(
+            &|b| b.disks[0].serial = "a b".into(),
+            "disk serial \"a b\": is 1 to 20 ASCII letters, digits, hyphens, dots and underscores",
+        );
+        check(
+            &|b| b.disks[0].serial = "root".into(),
+            "disk serial \"root\" is given twice or is one the agent uses",
         );
         check(
             &|b| b.credentials[0].value = vec![0; 60_000],
@@ -573,18 +585,5 @@ mod tests {
             &|b| b.command_line = "a\nb".into(),
             "kernel command line \"a\\nb\": is one line",
         );
-    }
-
-    #[test]
-    fn base64_vectors_of_the_rfc() {
-        let check = |text: &str, expect: &str| assert_eq!(base64(text.as_bytes()), expect);
-        check("", "");
-        check("f", "Zg==");
-        check("fo", "Zm8=");
-        check("foo", "Zm9v");
-        check("foob", "Zm9vYg==");
-        check("fooba", "Zm9vYmE=");
-        check("foobar", "Zm9vYmFy");
-        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
     }
 }
