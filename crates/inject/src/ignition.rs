@@ -68,8 +68,8 @@ fn version(c: &Customization) -> &'static str {
     if !arguments.should_exist.is_empty() || !arguments.should_not_exist.is_empty() {
         return "3.3.0";
     }
-    let removed =
-        c.users.iter().any(|u| u.should_exist.is_some()) || c.groups.iter().any(|g| g.should_exist.is_some());
+    let removed = c.users.iter().any(|u| u.should_exist.is_some())
+        || c.groups.iter().any(|g| g.should_exist.is_some());
     if removed { "3.2.0" } else { "3.0.0" }
 }
 

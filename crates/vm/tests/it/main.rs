@@ -334,7 +334,8 @@ fn artefacts_are_kept(host: &Host) {
     assert_eq!(
         names.join(" "),
         "base.img console.log disk.img initrd kernel outcome.txt payload.img progress.log qemu.argv \
-         qemu.stderr qmp.log repro.sh result result.frame timings.json"
+         qemu.stderr qmp.log repro.sh result result.frame smbios-0 smbios-1 smbios-2 smbios-3 smbios-4 smbios-5 \
+         timings.json"
     );
     assert!(bench.read("qmp.log").contains("guest-reset"));
     assert!(
@@ -406,6 +407,12 @@ fn artefacts_are_private(host: &Host) {
     repro.sh 700
     result 700
     result.frame 600
+    smbios-0 600
+    smbios-1 600
+    smbios-2 600
+    smbios-3 600
+    smbios-4 600
+    smbios-5 600
     timings.json 600
     ");
 
@@ -422,6 +429,12 @@ fn artefacts_are_private(host: &Host) {
     payload.img 600
     progress.log 600
     result.frame 600
+    smbios-0 600
+    smbios-1 600
+    smbios-2 600
+    smbios-3 600
+    smbios-4 600
+    smbios-5 600
     ");
 }
 
