@@ -11,6 +11,7 @@ mod parse;
 mod placement;
 mod secret;
 mod source;
+mod split;
 mod unit_name;
 mod unit_text;
 mod validate;
@@ -25,7 +26,8 @@ pub use model::{
 };
 pub use parse::{Input, ParseOptions, Parsed, parse};
 pub use placement::{
-    KEEPERS, Keeper, Place, Placement, ROUTES, RULES, Refusal, Refused, Route, RouteError, Rule,
-    Subject, Verdict, Verdicts, carried, placement,
+    BONDS, Bond, KEEPERS, Keeper, Place, Placement, ROUTES, Refusal, Refused, Route, RouteError,
+    Rule, Subject, Verdict, Verdicts, carried, placement, rules,
 };
 pub use secret::Secret;
+pub use split::{Split, split, split_without};

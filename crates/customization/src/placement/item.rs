@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::{Keeper, Subject};
+use super::{Keeper, Placement, Subject, Verdict};
 use crate::model::{
-    Customization, Directory, Dropin, File, Group, InjectOnly, InjectOnlyKind, KernelArgument,
-    Link, Origin, Owner, Unit, User,
+    Customization, Directory, Dropin, File, Group, InjectOnly, KernelArgument, Link, Origin, Owner,
+    Unit, User,
 };
 
 /// One item of a document.
@@ -45,7 +45,7 @@ pub(crate) fn items(c: &Customization) -> impl Iterator<Item = Item<'_>> {
     (c.directories.iter().map(Item::Directory))
         .chain(c.files.iter().map(Item::File))
         .chain(c.links.iter().map(Item::Link))
-        .chain(c.units.iter().flat_map(unit))
+        .chain(c.units.iter().flat_map(unit_items))
         .chain(groups)
         .chain(users)
         .chain(arguments.should_exist.iter().map(Item::KernelArgument))
@@ -53,7 +53,8 @@ pub(crate) fn items(c: &Customization) -> impl Iterator<Item = Item<'_>> {
         .chain(c.inject_only().into_iter().map(Item::InjectOnly))
 }
 
-fn unit(unit: &Unit) -> impl Iterator<Item = Item<'_>> {
+/// What one unit asks for; nothing where it says its name alone.
+pub(crate) fn unit_items(unit: &Unit) -> impl Iterator<Item = Item<'_>> {
     let file = unit.unit_file().map(|_| Item::UnitFile(unit));
     let written = |dropin: &&Dropin| dropin.contents.is_some();
     let dropins = unit.dropins.iter().filter(written);
@@ -81,6 +82,14 @@ impl<'a> Item<'a> {
                 &argument.origin
             }
             Self::InjectOnly(item) => item.origin,
+        }
+    }
+
+    pub(crate) fn placed(&self, verdict: Verdict) -> Placement {
+        Placement {
+            item: self.to_string(),
+            origin: self.origin().clone(),
+            verdict,
         }
     }
 

@@ -8,11 +8,11 @@ mod policy;
 mod route;
 mod rule;
 
-pub(crate) use item::{Item, items};
+pub(crate) use item::{Item, items, unit_items};
 pub use keeper::{KEEPERS, Keeper, Place};
-pub use policy::{ROUTES, RULES};
+pub use policy::{BONDS, ROUTES, rules};
 pub use route::{Route, RouteError};
-pub use rule::{Rule, Subject, Verdicts};
+pub use rule::{Bond, Rule, Subject, Verdicts};
 
 use crate::model::{Customization, Origin};
 
@@ -62,6 +62,17 @@ impl Placement {
             _ => None,
         }
     }
+
+    /// Its refusal, if it is refused.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let (why, instead) = self.refused()?;
+        Some(Refusal {
+            origin: self.origin.clone(),
+            item: self.item.clone(),
+            why,
+            instead,
+        })
+    }
 }
 
 /// One item that a route cannot carry, with what to do instead.
@@ -89,17 +100,7 @@ pub struct Refused(pub Vec<Refusal>);
 /// When there are items that it cannot carry at all: all of them.
 pub fn carried(customization: &Customization, route: Route) -> Result<Vec<Placement>, Refused> {
     let placements = placement(customization, route);
-    let refusal = |placement: &Placement| {
-        let (why, instead) = placement.refused()?;
-        let (origin, item) = (placement.origin.clone(), placement.item.clone());
-        Some(Refusal {
-            origin,
-            item,
-            why,
-            instead,
-        })
-    };
-    let refused: Vec<_> = placements.iter().filter_map(refusal).collect();
+    let refused: Vec<_> = placements.iter().filter_map(Placement::refusal).collect();
     match refused.is_empty() {
         true => Ok(placements.into_iter().filter(|p| !p.is_carried()).collect()),
         false => Err(Refused(refused)),
@@ -108,12 +109,9 @@ pub fn carried(customization: &Customization, route: Route) -> Result<Vec<Placem
 
 /// What `route` makes of every item of the document, each on its own, in the model's order.
 pub fn placement(customization: &Customization, route: Route) -> Vec<Placement> {
-    let place = |item: Item<'_>| Placement {
-        item: item.to_string(),
-        origin: item.origin().clone(),
-        verdict: verdict(&item, route),
-    };
-    items(customization).map(place).collect()
+    items(customization)
+        .map(|item| item.placed(verdict(&item, route)))
+        .collect()
 }
 
 /// The policy's verdict: the first refusal of what is said of an item, or else the first difference.
@@ -131,7 +129,7 @@ pub(crate) fn verdict(item: &Item<'_>, route: Route) -> Verdict {
 }
 
 fn of(subject: Subject, route: Route) -> Verdict {
-    let rule = RULES.iter().find(|rule| rule.subject == subject);
+    let rule = rules().find(|rule| rule.subject == subject);
     rule.expect("a test holds every subject to a rule")
         .verdicts
         .of(route)

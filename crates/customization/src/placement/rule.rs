@@ -2,6 +2,7 @@
 
 use crate::model::InjectOnlyKind;
 
+use super::policy::BONDS;
 use super::{Keeper, Route, Verdict};
 
 /// A kind of item of a document.
@@ -58,6 +59,29 @@ pub enum Subject {
     Remote,
     /// An instruction to Ignition.
     InjectOnly(InjectOnlyKind),
+}
+
+/// Why two items stay together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Bond {
+    /// Accounts are numbered one after the other.
+    Accounts,
+    /// A hard link is another name of a file.
+    HardLink,
+    /// A path is in a directory.
+    Directory,
+    /// A unit is enabled by what its file says, and not while it is masked.
+    Unit,
+    /// Another document takes this one's place.
+    Replacement,
+}
+
+impl Bond {
+    /// What is said of an item whose other end is refused.
+    pub(crate) fn broken(self) -> Verdict {
+        let bond = BONDS.iter().find(|(bond, ..)| *bond == self);
+        bond.expect("a test holds every bond to a rule").2
+    }
 }
 
 /// What each route makes of one kind of item.

@@ -10,5 +10,6 @@ mod lower_units;
 mod model;
 mod modes;
 mod placement;
+mod split;
 mod support;
 mod versions;

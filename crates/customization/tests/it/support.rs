@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pleach_customization::accounts::{self, AccountPlan, BaseAccounts};
-use pleach_customization::lower::{Action, BaseView, Kind, LowerOptions, Node, lower};
+use pleach_customization::lower::{Action, BaseView, Change, Kind, LowerOptions, Node, lower};
 use pleach_customization::{
     Customization, Format, Input, NoLocalFiles, ParseOptions, Parsed, parse,
 };
@@ -94,6 +94,70 @@ impl Memory {
                 text.into(),
             ),
         );
+    }
+}
+
+impl Memory {
+    /// Makes one change; parents are there.
+    pub(crate) fn change(&mut self, change: &Change) {
+        let new = |kind, mode: u32, uid: u32, gid: u32| Node {
+            kind,
+            mode,
+            uid,
+            gid,
+        };
+        let path = change.path.clone();
+        match &change.action {
+            Action::Write {
+                contents,
+                mode,
+                uid,
+                gid,
+            } => {
+                let node = new(Kind::File, *mode, *uid, *gid);
+                self.nodes.insert(path, (node, contents.clone()));
+            }
+            Action::Mkdir { mode, uid, gid } => {
+                let node = new(Kind::Directory, *mode, *uid, *gid);
+                self.nodes.insert(path, (node, Vec::new()));
+            }
+            Action::Symlink { target, uid, gid } => {
+                let node = new(Kind::Symlink(target.clone()), 0o777, *uid, *gid);
+                self.nodes.insert(path, (node, Vec::new()));
+            }
+            Action::HardLink { target } => {
+                let node = self.nodes[target].clone();
+                self.nodes.insert(path, node);
+            }
+            Action::SetMeta { mode, uid, gid } => {
+                let (node, _) = self.nodes.get_mut(&path).unwrap();
+                (node.mode, node.uid, node.gid) = (*mode, *uid, *gid);
+            }
+            Action::Remove => {
+                let below = [&path[..], b"/"].concat();
+                self.nodes
+                    .retain(|other, _| *other != path && !other.starts_with(&below));
+            }
+            other => panic!("a change that tests do not know: {other:?}"),
+        }
+    }
+
+    /// Every node but those at some paths, one a line.
+    pub(crate) fn dump(&self, but: &[&str]) -> Vec<String> {
+        let nodes = self.nodes.iter();
+        let nodes = nodes.filter(|(path, _)| !but.iter().any(|but| but.as_bytes() == **path));
+        nodes
+            .map(|(path, (node, text))| {
+                let (path, text) = (String::from_utf8_lossy(path), String::from_utf8_lossy(text));
+                format!("{path} {node:?} {text}")
+            })
+            .collect()
+    }
+
+    /// What a file holds; nothing where there is none.
+    pub(crate) fn text(&self, path: &str) -> String {
+        let text = self.read_file(path.as_bytes()).unwrap_or_default();
+        String::from_utf8(text).unwrap()
     }
 }
 
