@@ -14,7 +14,7 @@ mod sysusers;
 
 pub use edit::{EditedAccounts, edit_account_files};
 pub use plan::plan;
-pub use sysusers::{SysusersRemainder, sysusers_d, sysusers_remainder};
+pub use sysusers::{SysusersRemainder, sysusers_d, sysusers_field, sysusers_remainder};
 
 use std::collections::BTreeMap;
 

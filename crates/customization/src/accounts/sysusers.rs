@@ -40,7 +40,7 @@ pub fn sysusers_d(plan: &AccountPlan) -> String {
         }
         let id = format!("{}:{}", user.uid, user.gid);
         let [gecos, home, shell] =
-            [&user.gecos, &user.home, &user.shell].map(|field| quoted(field));
+            [&user.gecos, &user.home, &user.shell].map(|field| sysusers_field(field));
         line(&mut text, &["u", &user.name, &id, &gecos, &home, &shell]);
     }
     for user in plan
@@ -97,8 +97,8 @@ fn line(text: &mut String, fields: &[&str]) {
     let _ = writeln!(text, "{}", fields.join(" "));
 }
 
-/// A field in quotes, with specifiers and escapes taken away; `-` is the word for an empty one.
-fn quoted(field: &str) -> String {
+/// A field of sysusers.d(5) in quotes, with specifiers and escapes taken away; `-` is the word for an empty one.
+pub fn sysusers_field(field: &str) -> String {
     if field.is_empty() {
         return "-".into();
     }

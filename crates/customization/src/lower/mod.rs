@@ -13,6 +13,7 @@ mod unit_file;
 mod view;
 mod work;
 
+pub use systemd::preset;
 pub use tree::TreeView;
 pub use view::{BaseView, Kind, MAX_LINKS, Node, ResolveError};
 

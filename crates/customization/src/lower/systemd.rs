@@ -120,7 +120,7 @@ fn presets(work: &mut Work<'_>, units: &[Unit]) {
             None => return,
         },
     };
-    contents.extend_from_slice(preset_lines(units).as_bytes());
+    contents.extend_from_slice(preset(units).as_bytes());
     work.change(
         &path,
         Action::Write {
@@ -133,12 +133,13 @@ fn presets(work: &mut Work<'_>, units: &[Unit]) {
     );
 }
 
-/// The lines, sorted as Ignition sorts them; the enabled instances of a template share one line.
+/// The lines of systemd.preset(5) that a list of units adds to [`PRESET_PATH`], sorted as Ignition
+/// sorts them; the enabled instances of a template share one line.
 ///
 /// Newer versions of Ignition write `disable` only for units that are enabled in the image. Here it is
 /// written always: where the default is to enable, the first boot's presets would enable the unit
 /// otherwise.
-fn preset_lines(units: &[Unit]) -> String {
+pub fn preset(units: &[Unit]) -> String {
     let mut enabled: BTreeMap<String, (String, Vec<&str>)> = BTreeMap::new();
     for unit in units {
         let Some(on) = unit.enabled else { continue };
