@@ -1,37 +1,21 @@
-//! `pleach inject`: a customization beside the image.
+//! `pleach inject etc`: straight into a deployment.
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use cap_std::fs::Dir;
-use clap::{Args, Subcommand};
-use pleach_customization::{Verdict, carried};
+use clap::Args;
 use pleach_fs_tree::{FileContent, Kind, ScanOptions, Tree, TreePath, escape, scan};
 use pleach_inject::EtcPlan;
 
-use super::config::Document;
-use super::etc::Recorder;
-use super::exit::End;
-use super::image::{Reader, open_dir, today};
-use super::output;
+use crate::cli::config::Document;
+use crate::cli::etc::Recorder;
+use crate::cli::image::{Reader, open_dir, today};
+use crate::cli::output;
 
-/// Write a customization into a deployment, or as an Ignition document.
+/// Into the /etc and /var of a deployment that is not booted.
 #[derive(Args)]
-pub(crate) struct Inject {
-    #[command(subcommand)]
-    route: Route,
-}
-
-#[derive(Subcommand)]
-enum Route {
-    /// Into the /etc and /var of a deployment that is not booted.
-    Etc(Etc),
-    /// As Ignition JSON, for the machine's own first boot.
-    Ignition(Document),
-}
-
-#[derive(Args)]
-struct Etc {
+pub(super) struct Etc {
     #[command(flatten)]
     document: Document,
     /// The root of the deployment; its `etc` is written to.
@@ -52,26 +36,8 @@ struct Etc {
     record: bool,
 }
 
-impl Inject {
-    pub(crate) fn run(&self) -> Result<End> {
-        match &self.route {
-            Route::Etc(etc) => etc.run()?,
-            Route::Ignition(document) => {
-                let customization = document.read()?;
-                for note in carried(&customization, pleach_customization::Route::Ignition)? {
-                    if let Verdict::CarriedDifferently { how, why } = note.verdict {
-                        output::step(&format!("{}: {}: {how}: {why}", note.origin, note.item));
-                    }
-                }
-                output::print(pleach_inject::to_ignition(&customization).as_str())?;
-            }
-        }
-        Ok(End::Fine)
-    }
-}
-
 impl Etc {
-    fn run(&self) -> Result<()> {
+    pub(super) fn run(&self) -> Result<()> {
         let customization = self.document.read()?;
         let root = open_dir(&self.deployment)?;
         let etc = root

@@ -1,0 +1,201 @@
+//! `pleach inject`: a customization beside the image.
+
+mod etc;
+mod files;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Subcommand};
+use pleach_customization::{Customization, Placement, Verdict, carried};
+use pleach_fs_tree::materialize;
+use pleach_inject::{CloudInitOptions, ConfextOptions, Sealed};
+
+use super::config::Document;
+use super::exit::End;
+use super::image::materialize_options;
+use super::output;
+use files::Folder;
+
+/// Write a customization into a deployment, or in the words of what sets a machine up.
+#[derive(Args)]
+pub(crate) struct Inject {
+    #[command(subcommand)]
+    route: Route,
+}
+
+#[derive(Subcommand)]
+enum Route {
+    Etc(etc::Etc),
+    /// As Ignition JSON, for the machine's own first boot.
+    Ignition(Document),
+    CloudInit(CloudInit),
+    Kickstart(Kickstart),
+    Credentials(Credentials),
+    Confext(Confext),
+}
+
+/// A document, and the folder that it is written into.
+#[derive(Args)]
+struct Output {
+    #[command(flatten)]
+    document: Document,
+    /// The folder to write into; it is made for its owner alone if it is not there. Files of the same
+    /// names are replaced.
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+}
+
+/// As user-data and meta-data of cloud-init's NoCloud, for the machine's own first boot.
+///
+/// They belong on a file system with the label CIDATA, or below /var/lib/cloud/seed/nocloud.
+#[derive(Args)]
+struct CloudInit {
+    #[command(flatten)]
+    output: Output,
+    /// Do not restart the machine when all is in place: what has read its configuration earlier in
+    /// the first boot sees the customization at the next one only.
+    #[arg(long)]
+    no_reboot: bool,
+}
+
+/// As a part of a kickstart, pleach.ks, for %include by the one that installs the image.
+#[derive(Args)]
+struct Kickstart {
+    #[command(flatten)]
+    output: Output,
+}
+
+/// As systemd credentials, which the machine must be given at each boot.
+///
+/// The folder `credentials` has a file for each (for a directory that is passed as such, or for
+/// systemd-creds to encrypt), the folder `smbios` the same as values of SMBIOS type 11 strings, for
+/// QEMU's -smbios type=11,path=FILE.
+#[derive(Args)]
+struct Credentials {
+    #[command(flatten)]
+    output: Output,
+}
+
+/// As a configuration extension, a folder for /var/lib/confexts or /run/confexts.
+#[derive(Args)]
+struct Confext {
+    #[command(flatten)]
+    output: Output,
+    /// Its name.
+    #[arg(long, default_value = "pleach")]
+    name: String,
+    /// The os-release of the systems that it fits; any, if this is not given.
+    #[arg(long, value_name = "ID:VERSION_ID")]
+    release: Option<String>,
+}
+
+impl Inject {
+    pub(crate) fn run(&self) -> Result<End> {
+        match &self.route {
+            Route::Etc(etc) => etc.run()?,
+            Route::Ignition(document) => {
+                let customization = document.read()?;
+                tell(&carried(
+                    &customization,
+                    pleach_customization::Route::Ignition,
+                )?);
+                output::print(pleach_inject::to_ignition(&customization).as_str())?;
+            }
+            Route::CloudInit(route) => route.run()?,
+            Route::Kickstart(route) => route.run()?,
+            Route::Credentials(route) => route.run()?,
+            Route::Confext(route) => route.run()?,
+        }
+        Ok(End::Fine)
+    }
+}
+
+fn tell(notes: &[Placement]) {
+    for note in notes {
+        if let Verdict::CarriedDifferently { how, why } = note.verdict {
+            output::step(&format!("{}: {}: {how}: {why}", note.origin, note.item));
+        }
+    }
+}
+
+impl Output {
+    fn read(&self) -> Result<Customization> {
+        self.document.read()
+    }
+
+    fn folder(&self) -> Result<Folder> {
+        Folder::make(&self.output)
+    }
+}
+
+impl CloudInit {
+    fn run(&self) -> Result<()> {
+        let options = CloudInitOptions {
+            reboot: !self.no_reboot,
+        };
+        let made = pleach_inject::to_cloud_init(&self.output.read()?, &options)?;
+        tell(&made.notes);
+        let folder = self.output.folder()?;
+        folder.write("user-data", made.user_data.expose())?;
+        folder.write("meta-data", made.meta_data.as_bytes())
+    }
+}
+
+impl Kickstart {
+    fn run(&self) -> Result<()> {
+        let made = pleach_inject::to_kickstart(&self.output.read()?)?;
+        tell(&made.notes);
+        self.output.folder()?.write("pleach.ks", made.text.expose())
+    }
+}
+
+impl Credentials {
+    fn run(&self) -> Result<()> {
+        let made = pleach_inject::to_credentials(&self.output.read()?)?;
+        // A machine may be given them by another way that takes more.
+        let strings = made.smbios();
+        if let Err(error) = &strings {
+            output::step(&format!("no SMBIOS strings are written: {error}"));
+        }
+        tell(&made.notes);
+        let folder = self.output.folder()?;
+        let files = folder.anew("credentials")?;
+        for credential in &made.credentials {
+            files.write(&credential.name, credential.value.expose())?;
+        }
+        let files = folder.anew("smbios")?;
+        for (credential, string) in made.credentials.iter().zip(strings.iter().flatten()) {
+            files.write(&credential.name, string.expose())?;
+        }
+        Ok(())
+    }
+}
+
+impl Confext {
+    fn run(&self) -> Result<()> {
+        let release = match &self.release {
+            None => None,
+            Some(text) => {
+                let (id, version) = text
+                    .split_once(':')
+                    .with_context(|| format!("{text}: say ID:VERSION_ID"))?;
+                Some((id.to_owned(), version.to_owned()))
+            }
+        };
+        let name = self.name.clone();
+        let options = ConfextOptions { name, release };
+        let made = pleach_inject::to_confext(&self.output.read()?, &options)?;
+        tell(&made.notes);
+        let folder = self.output.folder()?.anew(&made.name)?;
+        let mut contents = |content: &Sealed| Ok(std::io::Cursor::new(content.expose().to_vec()));
+        let owners = rustix::process::geteuid().is_root();
+        materialize(
+            &made.tree,
+            folder.dir(),
+            &mut contents,
+            &materialize_options(owners),
+        )?;
+        Ok(())
+    }
+}
