@@ -42,7 +42,12 @@ impl Codegen {
 
     fn file(&self, workspace: &Workspace, what: &str, file: &str) -> Result<()> {
         let sh = &workspace.sh;
-        let made = cmd!(sh, "cargo run --quiet -p pleach -- generate {what}").read()? + "\n";
+        let made = cmd!(
+            sh,
+            "cargo run --quiet -p pleach --bin pleach-deploy -- generate {what}"
+        )
+        .read()?
+            + "\n";
         let path = workspace.root().join(file);
         if sh.read_file(&path).unwrap_or_default() == made {
             return Ok(());

@@ -226,16 +226,6 @@ impl Merged {
     pub(crate) fn tree(&self) -> &Tree<ContentRef> {
         &self.0.tree
     }
-
-    /// Writes it into an empty directory; without `owners` all is the caller's, and device nodes
-    /// are left out.
-    #[cfg(feature = "deploy")]
-    pub(crate) fn materialize(&self, target: &Dir, owners: bool) -> Result<()> {
-        let options = materialize_options(owners);
-        let mut contents = pleach_layer_merge::contents();
-        pleach_fs_tree::materialize(self.tree(), target, &mut contents, &options)?;
-        Ok(())
-    }
 }
 
 pub(crate) fn materialize_options(owners: bool) -> MaterializeOptions {
@@ -319,26 +309,6 @@ pub(crate) fn open_dir(path: &Path) -> Result<Dir> {
         .with_context(|| format!("opening {}", path.display()))
 }
 
-/// Writes a file whole, or says which one it could not.
-#[cfg(feature = "deploy")]
-pub(crate) fn write(path: &Path, contents: &[u8]) -> Result<()> {
-    let mut part = path.to_owned().into_os_string();
-    part.push(".part");
-    std::fs::write(&part, contents)
-        .and_then(|()| std::fs::rename(&part, path))
-        .with_context(|| format!("writing {}", path.display()))
-}
-
-/// Makes a directory that nobody else looks into: documents and disks hold password hashes.
-#[cfg(feature = "deploy")]
-pub(crate) fn make_private(path: &Path) -> Result<Dir> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let mut builder = std::fs::DirBuilder::new();
-    let made = builder.recursive(true).mode(0o700).create(path);
-    made.with_context(|| format!("creating {}", path.display()))?;
-    open_dir(path)
-}
-
 /// Owners and devices of an image are root's to set.
 pub(crate) fn require_root(what: &str) -> Result<()> {
     if rustix::process::geteuid().is_root() {
@@ -353,29 +323,6 @@ pub(crate) fn require_root(what: &str) -> Result<()> {
 pub(crate) fn make(path: &Path) -> Result<Dir> {
     std::fs::create_dir_all(path).with_context(|| format!("creating {}", path.display()))?;
     open_dir(path)
-}
-
-/// The folder of a file, open, and the file's name.
-#[cfg(feature = "deploy")]
-pub(crate) fn split(path: &Path) -> Result<(Dir, PathBuf)> {
-    let name = path
-        .file_name()
-        .with_context(|| format!("{} is no file", path.display()))?;
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    Ok((open_dir(folder)?, name.into()))
-}
-
-/// Removes a folder with all that is in it, deployments (which are immutable) included.
-#[cfg(feature = "deploy")]
-pub(crate) fn remove(path: &Path) -> Result<()> {
-    if !path.exists() {
-        return Ok(());
-    }
-    super::compose::unlock(path)?;
-    std::fs::remove_dir_all(path).with_context(|| format!("removing {}", path.display()))
 }
 
 #[cfg(test)]

@@ -1,48 +1,29 @@
-//! Verbs. Each is a file; what several need is in `image`, `output` and `exit`.
+//! Verbs. Each is a file; what several need is in `image`, `output` and `exit`. Both programs are made
+//! of them: `pleach`, and `pleach-deploy` with the verbs that need libostree besides.
 
-#[cfg(feature = "deploy")]
-mod boot;
-#[cfg(feature = "deploy")]
-mod capture;
 mod compare;
-#[cfg(feature = "deploy")]
-mod compose;
-mod config;
-#[cfg(feature = "deploy")]
-mod deploy;
-mod derive;
-mod etc;
-mod exit;
-mod fetch;
+pub(crate) mod config;
+pub(crate) mod derive;
+pub(crate) mod etc;
+pub(crate) mod exit;
+pub(crate) mod fetch;
 mod gc;
-mod generate;
-mod image;
+pub(crate) mod image;
 mod inject;
 mod inspect;
 mod lint;
 mod ostree;
-mod output;
-#[cfg(feature = "deploy")]
-mod parity;
+pub(crate) mod output;
 mod unpack;
 
-use std::process::ExitCode;
+use anyhow::Result;
+use clap::Subcommand;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use self::exit::End;
 
-/// Build it in or inject it, and prove that it boots the same.
-///
-/// Image names are those of containers-transports(5): docker://, oci:DIR[:TAG], oci-archive:FILE,
-/// dir:DIR. Exit codes: 0 fine or equal; 1 differs or findings; 2 usage; 3 trouble.
-#[derive(Parser)]
-#[command(name = "pleach", version)]
-struct Cli {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
+/// The verbs that need no C library.
 #[derive(Subcommand)]
-enum Verb {
+pub(crate) enum Verb {
     Fetch(fetch::Fetch),
     Gc(gc::Gc),
     Inspect(inspect::Inspect),
@@ -52,39 +33,22 @@ enum Verb {
     Derive(derive::Derive),
     Inject(inject::Inject),
     Etc(etc::Etc),
-    #[cfg(feature = "deploy")]
-    Deploy(deploy::Deploy),
-    #[cfg(feature = "deploy")]
-    Capture(capture::Capture),
     Compare(compare::Compare),
-    #[cfg(feature = "deploy")]
-    Parity(parity::Parity),
-    #[command(hide = true)]
-    Generate(generate::Generate),
 }
 
-pub(crate) fn main() -> ExitCode {
-    let end = match Cli::parse().verb {
-        Verb::Fetch(verb) => verb.run(),
-        Verb::Gc(verb) => verb.run(),
-        Verb::Inspect(verb) => verb.run(),
-        Verb::Lint(verb) => verb.run(),
-        Verb::Unpack(verb) => verb.run(),
-        Verb::Config(verb) => verb.run(),
-        Verb::Derive(verb) => verb.run(),
-        Verb::Inject(verb) => verb.run(),
-        Verb::Etc(verb) => verb.run(),
-        #[cfg(feature = "deploy")]
-        Verb::Deploy(verb) => verb.run(),
-        #[cfg(feature = "deploy")]
-        Verb::Capture(verb) => verb.run(),
-        Verb::Compare(verb) => verb.run(),
-        #[cfg(feature = "deploy")]
-        Verb::Parity(verb) => verb.run(),
-        Verb::Generate(verb) => verb.run(&Cli::command()),
-    };
-    match end {
-        Ok(end) => end.into(),
-        Err(error) => exit::trouble(&error),
+impl Verb {
+    pub(crate) fn run(&self) -> Result<End> {
+        match self {
+            Self::Fetch(verb) => verb.run(),
+            Self::Gc(verb) => verb.run(),
+            Self::Inspect(verb) => verb.run(),
+            Self::Lint(verb) => verb.run(),
+            Self::Unpack(verb) => verb.run(),
+            Self::Config(verb) => verb.run(),
+            Self::Derive(verb) => verb.run(),
+            Self::Inject(verb) => verb.run(),
+            Self::Etc(verb) => verb.run(),
+            Self::Compare(verb) => verb.run(),
+        }
     }
 }

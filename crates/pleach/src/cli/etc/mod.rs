@@ -3,7 +3,7 @@
 mod apply;
 mod beneath;
 mod entry;
-mod json;
+pub(crate) mod json;
 mod ledger_file;
 mod own;
 mod plan;
@@ -19,7 +19,6 @@ use clap::{Args, Subcommand};
 use super::exit::End;
 use super::output::{self, Format};
 
-pub(crate) use json::schema;
 pub(crate) use record::Recorder;
 
 /// The three-way merge of /etc: what the image shipped, what the machine has, what the next ships.

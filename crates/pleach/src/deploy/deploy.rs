@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
-use super::compose::Composed;
-use super::exit::End;
-use super::fetch::Source;
-use super::image::{self, OpenImage, make, make_private};
-use super::output;
+use crate::cli::exit::End;
+use crate::cli::fetch::Source;
+use crate::cli::image::{self, OpenImage, make};
+use crate::cli::output;
+use crate::compose::Composed;
+use crate::files::{self, make_private, materialize};
 
 /// Install images as ostree deployments.
 #[derive(Args)]
@@ -57,7 +58,7 @@ impl Install {
             bail!("{} is in the way", work.display());
         }
         let written = self.write(&image, &work);
-        image::remove(&work)?;
+        files::remove(&work)?;
         written?;
         output::print(&format!(
             "{}@{}\n  on {}\n",
@@ -72,7 +73,7 @@ impl Install {
         let merged = image.merge(&make(&work.join("spool"))?)?;
         let tree = make(&work.join("tree"))?;
         output::step("unpacking");
-        merged.materialize(&tree, true)?;
+        materialize(&merged, &tree)?;
         output::step("deploying");
         let composed = Composed::new(&tree, image, &self.karg, None, &work.join("sysroot"))?;
         output::step("writing the disk");

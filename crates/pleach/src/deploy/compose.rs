@@ -10,7 +10,8 @@ use pleach_deployment::{
 };
 use pleach_inject::EtcPlan;
 
-use super::image::{OpenImage, make, open_dir, split};
+use crate::cli::image::{OpenImage, make, open_dir};
+use crate::files::split;
 
 /// The stateroot, as bootc names it.
 const STATEROOT: &str = "default";

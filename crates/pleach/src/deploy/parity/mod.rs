@@ -10,12 +10,13 @@ use clap::Args;
 use pleach_parity::{FORMAT_VERSION, Report, Route};
 
 use self::routes::Work;
-use super::boot::BootOptions;
-use super::config::Document;
-use super::exit::End;
-use super::fetch::Source;
-use super::image;
-use super::output::{self, Format};
+use crate::boot::BootOptions;
+use crate::cli::config::Document;
+use crate::cli::exit::End;
+use crate::cli::fetch::Source;
+use crate::cli::image;
+use crate::cli::output::{self, Format};
+use crate::files;
 
 /// Bring one customization onto a base image by several routes and compare what comes of it.
 ///
@@ -82,11 +83,11 @@ impl Parity {
             verdicts,
             not_compared,
         };
-        image::write(
+        files::write(
             &self.output.join("report.json"),
             report.to_json().as_bytes(),
         )?;
-        image::write(
+        files::write(
             &self.output.join("report.txt"),
             report.to_string().as_bytes(),
         )?;

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use super::etc;
-use super::exit::End;
+use crate::cli::etc::json;
+use crate::cli::exit::End;
 
 /// Print generated documentation.
 #[derive(Args)]
@@ -25,7 +25,7 @@ impl Generate {
     pub(crate) fn run(&self, command: &clap::Command) -> Result<End> {
         match self.what {
             What::Reference => print!("{}", reference(command)),
-            What::EtcSchema => println!("{}", serde_json::to_string_pretty(&etc::schema())?),
+            What::EtcSchema => println!("{}", serde_json::to_string_pretty(&json::schema())?),
         }
         Ok(End::Fine)
     }

@@ -12,12 +12,13 @@ use pleach_inject::EtcPlan;
 use pleach_layer_merge::ContentRef;
 use pleach_parity::{Capture, Control, Facts, Route, Rule, Verdict, judge, rules};
 
-use crate::cli::boot::{BootOptions, Booted, FirstBoot, Machines};
-use crate::cli::compose::Composed;
+use crate::boot::{BootOptions, Booted, FirstBoot, Machines};
 use crate::cli::config::Document;
 use crate::cli::fetch::Source;
 use crate::cli::image::{self, Merged, OpenImage, Reader, make, today};
 use crate::cli::{derive, output};
+use crate::compose::Composed;
+use crate::files::{self, materialize};
 
 /// Everything that is known before something is composed or booted.
 pub(super) struct Work {
@@ -200,7 +201,7 @@ impl Work {
             booted.snapshot.take_usr_digests(&composed.static_view()?);
             every_file_has_a_digest(&booted.snapshot).with_context(|| format!("/usr of {name}"))?;
             let folder = self.output.join("boots").join(name);
-            image::write(&folder.join("snapshot.json"), &booted.snapshot.to_json())?;
+            files::write(&folder.join("snapshot.json"), &booted.snapshot.to_json())?;
             added.insert(booted.added);
             if booted.flaky {
                 flaky.push(name);
@@ -279,10 +280,10 @@ impl Work {
             )?;
             // From the image that anybody could pull, not from what we think it holds.
             let merged = derived.merge(&make(&folder.join("spool"))?)?;
-            merged.materialize(&tree, true)?;
+            materialize(&merged, &tree)?;
             return Composed::new(&tree, &derived, &[], None, &sysroot);
         }
-        self.merged.materialize(&tree, true)?;
+        materialize(&self.merged, &tree)?;
         let inject = if route == Route::Etc {
             self.etc.as_ref()
         } else {
@@ -346,7 +347,7 @@ fn check_output(output: &Path) -> Result<()> {
 
 fn replace(output: &Path) -> Result<()> {
     check_output(output)?;
-    image::remove(output)?;
-    image::make_private(output)?;
-    image::write(&output.join(MARK), b"")
+    files::remove(output)?;
+    files::make_private(output)?;
+    files::write(&output.join(MARK), b"")
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::image::{make, open_dir, split};
+use crate::cli::image::{make, open_dir};
+use crate::files::split;
 use anyhow::{Context as _, Result, anyhow, bail};
 use cap_std::fs::Dir;
 use clap::{Args, ValueEnum};

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use super::boot::{BootOptions, FirstBoot, Machines};
-use super::exit::End;
-use super::image::{make_private, write};
-use super::output;
+use crate::boot::{BootOptions, FirstBoot, Machines};
+use crate::cli::exit::End;
+use crate::cli::output;
+use crate::files::{make_private, write};
 
 /// Boot a disk image and capture the state that it comes up with.
 ///
