@@ -11,6 +11,8 @@ pub(crate) const PAYLOAD_SERIAL: &str = "pleach-payload";
 
 const SCRIPT: &str = include_str!("agent.sh");
 const HEARTBEAT_SECONDS: u64 = 5;
+/// How long the screen is left as it is once the command has left, for its picture to be taken.
+const SCREEN_SECONDS: u64 = 2;
 
 /// The credentials that bring the agent into the guest.
 ///
@@ -39,11 +41,17 @@ pub(crate) fn credentials(boot: &Boot, limits: &Limits) -> Vec<Credential> {
         )
     };
     let settle = limits.settle.as_secs();
+    let screen = match boot.display {
+        Some(_) => SCREEN_SECONDS,
+        None => 0,
+    };
     let wants = |unit| format!("[Unit]\nWants={unit}\n");
     vec![
         Credential::new(
             "pleach.agent",
-            format!("settle_seconds={settle} heartbeat_seconds={HEARTBEAT_SECONDS}\n{SCRIPT}"),
+            format!(
+                "settle_seconds={settle} heartbeat_seconds={HEARTBEAT_SECONDS} screen_seconds={screen}\n{SCRIPT}"
+            ),
         ),
         Credential::unit(
             "pleach-agent.service",

@@ -1,5 +1,6 @@
 # The agent: runs in the guest, as root, under any POSIX sh with tar, coreutils and systemctl.
-# $1 is "run" or "emergency"; settle_seconds and heartbeat_seconds are set in front of this text.
+# $1 is "run" or "emergency"; settle_seconds, heartbeat_seconds and screen_seconds are set in front
+# of this text.
 set -u
 export LC_ALL=C SYSTEMD_COLORS=0 SYSTEMD_PAGER=
 home=/run/pleach-vm
@@ -81,4 +82,6 @@ cd "$home/payload/files" || fail "the payload has no files folder"
 PLEACH_RESULT_DIR=$out/files sh ../command.sh >"$out/stdout" 2>"$out/stderr" </dev/null 3>&-
 code=$?
 say exit "$code"
+# Who listens takes the picture now.
+sleep "$screen_seconds"
 send "$code"

@@ -32,6 +32,8 @@ pub struct Boot {
     pub disks: Vec<ExtraDisk>,
     /// What to run once the guest is up.
     pub payload: Payload,
+    /// A virtual display, if the machine has one. Its picture is kept when the payload has left.
+    pub display: Option<Display>,
     /// How the guest goes down when the payload is done.
     pub shutdown: Shutdown,
 }
@@ -48,6 +50,7 @@ impl fmt::Debug for Boot {
             credentials,
             disks,
             payload,
+            display,
             shutdown,
         } = self;
         f.debug_struct("Boot")
@@ -60,6 +63,7 @@ impl fmt::Debug for Boot {
             .field("credentials", credentials)
             .field("disks", disks)
             .field("payload", payload)
+            .field("display", display)
             .field("shutdown", shutdown)
             .finish()
     }
@@ -83,7 +87,7 @@ pub(crate) fn sizes(files: &[(String, Vec<u8>)]) -> impl fmt::Debug {
 }
 
 impl Boot {
-    /// A boot with 1 GiB of memory, a disk copy of its own and an orderly power-off.
+    /// A boot with 1 GiB of memory, a disk copy of its own, no display and an orderly power-off.
     pub fn new(command_line: impl Into<String>, payload: Payload) -> Self {
         Self {
             command_line: command_line.into(),
@@ -95,6 +99,7 @@ impl Boot {
             credentials: Vec::new(),
             disks: Vec::new(),
             payload,
+            display: None,
             shutdown: Shutdown::Orderly,
         }
     }
@@ -138,6 +143,15 @@ pub enum DiskMode {
     Copy,
     /// On the image itself, with the guest's writes in a temporary file that ends with the boot.
     Snapshot,
+}
+
+/// A display for a kernel with a driver for virtio's graphics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Display {
+    /// Pixels in a line, as the display says of itself; a guest may choose another mode.
+    pub width: u16,
+    /// Lines.
+    pub height: u16,
 }
 
 /// How the guest goes down when the payload is done.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::Error;
 use crate::agent::{self, PAYLOAD_SERIAL, PROGRESS_PORT, RESULT_PORT};
-use crate::boot::{Boot, DiskMode, sizes};
+use crate::boot::{Boot, DiskMode, Display, sizes};
 use crate::host::{Host, REQUIRED_ARGUMENTS};
 use crate::smbios;
 
@@ -25,6 +25,7 @@ pub(crate) mod name {
     pub(crate) const TIMINGS: &str = "timings.json";
     pub(crate) const OUTCOME: &str = "outcome.txt";
     pub(crate) const RESULT_DIR: &str = "result";
+    pub(crate) const SCREEN: &str = "screen.ppm";
 }
 
 /// QEMU's limit for names of the firmware configuration device, without the final zero.
@@ -55,6 +56,8 @@ pub struct Plan {
     pub memory_mib: u32,
     /// How the disk comes there.
     pub disk: DiskMode,
+    /// Whether there is a display, whose picture is to be kept.
+    pub display: bool,
 }
 
 impl fmt::Debug for Plan {
@@ -68,6 +71,7 @@ impl fmt::Debug for Plan {
             cpus,
             memory_mib,
             disk,
+            display,
         } = self;
         f.debug_struct("Plan")
             .field("program", program)
@@ -78,6 +82,7 @@ impl fmt::Debug for Plan {
             .field("cpus", cpus)
             .field("memory_mib", memory_mib)
             .field("disk", disk)
+            .field("display", display)
             .finish()
     }
 }
@@ -147,6 +152,12 @@ impl Plan {
         );
         add_disks(boot, &mut arguments, &mut files)?;
         arguments.add("-device", "virtio-rng-pci");
+        if let Some(Display { width, height }) = boot.display {
+            arguments.add(
+                "-device",
+                format!("virtio-gpu-pci,xres={width},yres={height}"),
+            );
+        }
         arguments.add("-device", "virtio-serial-pci");
         for (id, port, file) in [
             ("progress", PROGRESS_PORT, name::PROGRESS),
@@ -172,6 +183,7 @@ impl Plan {
             cpus,
             memory_mib: boot.memory_mib.saturating_add(profile.overhead_mib),
             disk: boot.disk,
+            display: boot.display.is_some(),
         })
     }
 
@@ -502,6 +514,16 @@ mod tests {
             &host(10, Accelerator::Tcg),
             &["file=base.img,if=none,id=root,format=raw,snapshot=on"],
         );
+        check(
+            &|b| {
+                b.display = Some(Display {
+                    width: 640,
+                    height: 480,
+                })
+            },
+            &host(10, Accelerator::Tcg),
+            &["-device virtio-gpu-pci,xres=640,yres=480\n"],
+        );
         let force = agent::credentials(
             &Boot {
                 shutdown: Shutdown::Forced,
@@ -511,6 +533,9 @@ mod tests {
         );
         let unit = String::from_utf8(force[1].value.clone()).unwrap();
         assert!(unit.contains("SuccessAction=poweroff-force\n"), "{unit}");
+        // A screen that nobody keeps is not waited for.
+        let script = String::from_utf8(force[0].value.clone()).unwrap();
+        assert!(script.contains(" screen_seconds=0\n"), "{script}");
     }
 
     #[test]

@@ -21,7 +21,13 @@ use crate::plan::{Plan, name};
 use crate::private;
 use crate::probe::Running;
 use crate::progress::Event;
-use crate::watchdog::{Heard, Trouble, Watchdog};
+use crate::watchdog::{Heard, Phase, Trouble, Watchdog};
+
+/// A picture of the first display, into the attempt's directory.
+const SCREENDUMP: &str = concat!(
+    r#"{"execute":"screendump","arguments":{"filename":"screen.ppm"}}"#,
+    "\n"
+);
 
 const POLL: Duration = Duration::from_millis(100);
 /// What is quoted of QEMU's standard error.
@@ -176,6 +182,10 @@ fn prepare(plan: &Plan, media: &Media<'_>, dir: &Dir) -> Result<(), Error> {
     ] {
         write(dir, name, b"")?;
     }
+    if plan.display {
+        // QEMU writes into what is there and leaves its mode.
+        write(dir, name::SCREEN, b"")?;
+    }
     Ok(())
 }
 
@@ -230,6 +240,7 @@ fn execute(
     }
     let pid = child.0.id();
     let (mut cpu, mut result_seen) = (None, 0);
+    let mut picture_due = plan.display;
     loop {
         // Looked at first, so that what was written before the end is heard.
         let status = child
@@ -252,6 +263,13 @@ fn execute(
         };
         result_seen = result_now;
         let hopeless = watchdog.observe(start.elapsed(), heard);
+        if picture_due && watchdog.phase() == Phase::Sending {
+            picture_due = false;
+            if let Some(qmp) = &mut qmp {
+                // What becomes of it is in the log; without it the picture is an empty file.
+                let _written = qmp.write_all(SCREENDUMP.as_bytes());
+            }
+        }
         if let Some(status) = status {
             let error = failure(status, dir)?;
             return Ok(Ended {
