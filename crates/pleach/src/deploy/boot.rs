@@ -11,8 +11,8 @@ use clap::{Args, ValueEnum};
 use pleach_booted_state::Snapshot;
 use pleach_deployment::disk;
 use pleach_vm::{
-    Boot, GuestFailure, Host, Input, Media, Outcome, Payload, Permits, ProbeOptions, RunOptions,
-    Uuid, Wanted,
+    Boot, Display, GuestFailure, Host, Input, Media, Outcome, Payload, Permits, ProbeOptions,
+    RunOptions, Uuid, Wanted,
 };
 
 /// All machines that are compared are the same machine.
@@ -26,6 +26,16 @@ const MAX_BOOT_FILE: u64 = 512 << 20;
 
 const SNAPSHOT: &str = "snapshot.json";
 
+/// Where the check's output and exit code come back.
+const CHECK_OUTPUT: &str = "check.txt";
+const CHECK_EXIT: &str = "check.exit";
+
+/// The screen of `--screen`: small, as every pixel of it is drawn by an emulated processor.
+const SCREEN: Display = Display {
+    width: 640,
+    height: 480,
+};
+
 /// How to boot.
 #[derive(Args, Clone)]
 pub(crate) struct BootOptions {
@@ -35,6 +45,13 @@ pub(crate) struct BootOptions {
     /// What runs the guest's code.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) accel: Accel,
+    /// A script that runs in the guest, as root, once the state is captured. It says by its exit
+    /// code whether the machine does what it is for.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) check: Option<PathBuf>,
+    /// Give the machine a display and keep its picture, taken after the check, as screen.ppm.
+    #[arg(long)]
+    pub(crate) screen: bool,
 }
 
 /// What runs the guest's code.
@@ -55,6 +72,8 @@ pub(crate) struct Machines {
     permits: Permits,
     proc: Dir,
     agent: Vec<u8>,
+    check: Option<Vec<u8>>,
+    screen: bool,
 }
 
 /// A first boot, apart from its disk.
@@ -88,12 +107,46 @@ pub(crate) struct Booted {
     pub(crate) added: String,
     /// Whether infrastructure failed once.
     pub(crate) flaky: bool,
+    /// What the check said, if there was one.
+    pub(crate) check: Option<Checked>,
 }
+
+/// What came of a check in the guest.
+pub(crate) struct Checked {
+    /// 0: all is as it should be.
+    pub(crate) exit: u8,
+    /// What it printed.
+    pub(crate) output: String,
+}
+
+impl Checked {
+    fn read(files: &Files) -> Result<Self> {
+        let text = |name: &str| {
+            let bytes = files.get(name.as_bytes());
+            let bytes = bytes.with_context(|| format!("the check left no {name}"))?;
+            anyhow::Ok(String::from_utf8_lossy(bytes).into_owned())
+        };
+        let exit = text(CHECK_EXIT)?;
+        Ok(Self {
+            exit: exit.trim().parse().context("the check's exit code")?,
+            output: text(CHECK_OUTPUT)?,
+        })
+    }
+}
+
+type Files = std::collections::BTreeMap<Vec<u8>, Vec<u8>>;
 
 impl Machines {
     /// Finds out what runs here, before anything is written elsewhere.
     pub(crate) fn find(options: &BootOptions) -> Result<Self> {
         let agent = agent(options.agent.as_deref())?;
+        let check = match &options.check {
+            Some(path) => Some(
+                std::fs::read(path)
+                    .with_context(|| format!("reading the check {}", path.display()))?,
+            ),
+            None => None,
+        };
         let probe = ProbeOptions {
             wanted: match options.accel {
                 Accel::Auto => Wanted::Auto,
@@ -122,6 +175,8 @@ impl Machines {
             permits,
             proc,
             agent,
+            check,
+            screen: options.screen,
         })
     }
 
@@ -143,11 +198,16 @@ impl Machines {
                     })?;
                     let snapshot = Snapshot::from_json(json)
                         .with_context(|| format!("reading the capture in {}", attempt.display()))?;
+                    let check = match &self.check {
+                        Some(_) => Some(Checked::read(&finished.files)?),
+                        None => None,
+                    };
                     return Ok(Booted {
                         snapshot,
                         account,
                         added,
                         flaky: report.flaky.is_some(),
+                        check,
                     });
                 }
                 // It changed its own boot entry: the next boot is by that.
@@ -184,16 +244,26 @@ impl Machines {
             command_line.push(' ');
             command_line.push_str(argument);
         }
-        let command = format!("./pleach-capture \"$PLEACH_RESULT_DIR/{SNAPSHOT}\"");
-        let payload = Payload::command(["/bin/sh", "-c", &command]).file(
+        let mut command = format!("./pleach-capture \"$PLEACH_RESULT_DIR/{SNAPSHOT}\"");
+        if self.check.is_some() {
+            command.push_str(&format!(
+                " || exit; ./pleach-check >\"$PLEACH_RESULT_DIR/{CHECK_OUTPUT}\" 2>&1; \
+                 echo $? >\"$PLEACH_RESULT_DIR/{CHECK_EXIT}\""
+            ));
+        }
+        let mut payload = Payload::command(["/bin/sh", "-c", &command]).file(
             "pleach-capture",
             self.agent.clone(),
             0o755,
         );
+        if let Some(check) = &self.check {
+            payload = payload.file("pleach-check", check.clone(), 0o755);
+        }
         let mut boot = Boot::new(command_line, payload);
         boot.uuid = Some(MACHINE.parse::<Uuid>()?);
         boot.fw_cfg = first.fw_cfg.clone();
         boot.shutdown = pleach_vm::Shutdown::Forced;
+        boot.display = self.screen.then_some(SCREEN);
         let media = Media {
             disk: Input::new(&folder, &name),
             kernel: Input::new(&files, "kernel"),

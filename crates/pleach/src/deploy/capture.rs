@@ -53,6 +53,14 @@ impl Capture {
         write(&snapshot, &booted.snapshot.to_json())?;
         output::step(booted.account.trim());
         output::print(&format!("{}\n", snapshot.display()))?;
+        let Some(check) = booted.check else {
+            return Ok(End::Fine);
+        };
+        output::print(&check.output)?;
+        if check.exit != 0 {
+            output::step(&format!("the check failed with {}", check.exit));
+            return Ok(End::Differs);
+        }
         Ok(End::Fine)
     }
 }

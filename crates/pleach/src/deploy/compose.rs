@@ -22,6 +22,10 @@ const ROOT: &str = "root=LABEL=root";
 /// Fixed, so that two disks do not differ by it.
 const UUID: &str = "6f1ddb3a-3f6a-4f0c-9d55-0d2b6a1f7a10";
 
+/// The branch of the image that is deployed, and that of one that is not yet.
+const BRANCH: &str = "pleach/image";
+const NEXT: &str = "pleach/next";
+
 /// A sysroot in a folder, from which a disk image can be made.
 pub(crate) struct Composed {
     sysroot: PathBuf,
@@ -42,16 +46,7 @@ impl Composed {
     ) -> Result<Self> {
         let dir = make(sysroot)?;
         let root = Sysroot::init(&dir)?.without_fsync();
-        let timestamp = image.created();
-        let mut options = CommitOptions::new("pleach/image", timestamp);
-        options.subject = image.digest();
-        options.metadata.version = image.version();
-        options.metadata.image = Some(ImageMetadata {
-            manifest_digest: image.digest(),
-            manifest: image.manifest()?,
-            config: image.config()?,
-        });
-        let commit = root.commit_tree(tree, &options)?;
+        let commit = root.commit_tree(tree, &commit_options(BRANCH, image)?)?;
         root.init_stateroot(STATEROOT)?;
         let origin =
             Origin::ContainerImage(format!("ostree-unverified-image:{}", image.reference()));
@@ -65,8 +60,15 @@ impl Composed {
         Ok(Self {
             sysroot: sysroot.to_owned(),
             deployment,
-            timestamp,
+            timestamp: image.created(),
         })
+    }
+
+    /// Commits another merged tree, which is `image`'s, as the branch [`NEXT`]. It is not deployed.
+    pub(crate) fn add(&self, tree: &Dir, image: &OpenImage) -> Result<()> {
+        let root = Sysroot::open(&open_dir(&self.sysroot)?)?.without_fsync();
+        root.commit_tree(tree, &commit_options(NEXT, image)?)?;
+        Ok(())
     }
 
     /// Writes the disk image.
@@ -89,6 +91,18 @@ impl Composed {
         pleach_booted_state::static_view(&deployment, &etc, &var, &options)
             .context("reading the deployment")
     }
+}
+
+fn commit_options(branch: &str, image: &OpenImage) -> Result<CommitOptions> {
+    let mut options = CommitOptions::new(branch, image.created());
+    options.subject = image.digest();
+    options.metadata.version = image.version();
+    options.metadata.image = Some(ImageMetadata {
+        manifest_digest: image.digest(),
+        manifest: image.manifest()?,
+        config: image.config()?,
+    });
+    Ok(options)
 }
 
 fn arguments(own: &[String], inject: Option<&EtcPlan>) -> Result<KernelArguments> {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use cap_std::fs::Dir;
 use clap::{Args, Subcommand};
 
 use crate::cli::exit::End;
@@ -34,6 +35,10 @@ struct Install {
     /// A kernel argument behind those of the image; may be given again.
     #[arg(long, value_name = "ARGUMENT")]
     karg: Vec<String>,
+    /// An image that the repository holds too, as the branch pleach/next, and that is not deployed: the
+    /// machine's own ostree can do that without a network (`ostree admin deploy pleach/next`).
+    #[arg(long, value_name = "IMAGE")]
+    next: Option<String>,
     #[command(flatten)]
     source: Source,
 }
@@ -51,13 +56,17 @@ impl Install {
     fn run(&self) -> Result<()> {
         image::require_root("deploy install")?;
         let image = image::open(&self.image, &self.source)?;
+        let next = self.next.as_ref();
+        let next = next
+            .map(|next| image::open(next, &self.source))
+            .transpose()?;
         let mut work = self.disk.clone().into_os_string();
         work.push(format!(".work-{}", std::process::id()));
         let work = PathBuf::from(work);
         if work.exists() {
             bail!("{} is in the way", work.display());
         }
-        let written = self.write(&image, &work);
+        let written = self.write(&image, next.as_ref(), &work);
         files::remove(&work)?;
         written?;
         output::print(&format!(
@@ -68,15 +77,23 @@ impl Install {
         ))
     }
 
-    fn write(&self, image: &OpenImage, work: &Path) -> Result<()> {
+    fn write(&self, image: &OpenImage, next: Option<&OpenImage>, work: &Path) -> Result<()> {
         make_private(work)?;
-        let merged = image.merge(&make(&work.join("spool"))?)?;
-        let tree = make(&work.join("tree"))?;
-        output::step("unpacking");
-        materialize(&merged, &tree)?;
+        let tree = unpack(image, work, "")?;
         output::step("deploying");
         let composed = Composed::new(&tree, image, &self.karg, None, &work.join("sysroot"))?;
+        if let Some(next) = next {
+            composed.add(&unpack(next, work, "-next")?, next)?;
+        }
         output::step("writing the disk");
         composed.write_disk(&self.disk)
     }
+}
+
+fn unpack(image: &OpenImage, work: &Path, suffix: &str) -> Result<Dir> {
+    let merged = image.merge(&make(&work.join(format!("spool{suffix}")))?)?;
+    let tree = make(&work.join(format!("tree{suffix}")))?;
+    output::step(&format!("unpacking {}", image.reference()));
+    materialize(&merged, &tree)?;
+    Ok(tree)
 }

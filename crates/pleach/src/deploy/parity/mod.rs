@@ -1,5 +1,7 @@
 //! `pleach parity`: one customization by several routes, and whether it comes to the same.
 
+mod checks;
+mod earlier;
 mod facts;
 mod routes;
 
@@ -22,7 +24,8 @@ use crate::files;
 ///
 /// Without --boot the composed deployments are compared, which takes seconds and needs no machine.
 /// With it every route is booted and the booted state compared; the base image is booted twice
-/// besides, to learn what is noise (the A/A control) and what fails without any customization.
+/// besides, to learn what is noise (the A/A control) and what fails without any customization. A
+/// --check has to pass on every route, and to fail on the base image.
 #[derive(Args)]
 pub(crate) struct Parity {
     /// The base image.
@@ -36,6 +39,10 @@ pub(crate) struct Parity {
     /// Boot them.
     #[arg(long)]
     boot: bool,
+    /// The output of an earlier run with the same base image on the same machine: its two boots of the
+    /// base image are the control, and the base image is not booted again.
+    #[arg(long, value_name = "DIR", requires = "boot")]
+    control: Option<PathBuf>,
     #[command(flatten)]
     booting: BootOptions,
     #[command(flatten)]
@@ -70,18 +77,17 @@ impl Parity {
             &self.output,
             &routes,
         )?;
-        let (control, verdicts, not_compared, subject) = if self.boot {
-            work.booted(&self.booting)?
+        let found = if self.boot {
+            work.booted(&self.booting, self.control.as_deref())?
         } else {
             work.composed()?
-        }
-        .into_parts();
+        };
         let report = Report {
             format_version: FORMAT_VERSION,
-            subject,
-            control,
-            verdicts,
-            not_compared,
+            subject: found.subject,
+            control: found.control,
+            verdicts: found.verdicts,
+            not_compared: found.not_compared,
         };
         files::write(
             &self.output.join("report.json"),
@@ -95,7 +101,10 @@ impl Parity {
             Format::Human => output::print(&report.to_string())?,
             Format::Json => output::print(&report.to_json())?,
         }
-        Ok(if report.is_equal() {
+        for failure in &found.failed_checks {
+            output::step(failure);
+        }
+        Ok(if report.is_equal() && found.failed_checks.is_empty() {
             End::Fine
         } else {
             End::Differs

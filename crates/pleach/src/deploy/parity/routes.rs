@@ -12,6 +12,8 @@ use pleach_inject::EtcPlan;
 use pleach_layer_merge::ContentRef;
 use pleach_parity::{Capture, Control, Facts, Route, Rule, Verdict, judge, rules};
 
+use super::checks::Checks;
+use super::earlier;
 use crate::boot::{BootOptions, Booted, FirstBoot, Machines};
 use crate::cli::config::Document;
 use crate::cli::fetch::Source;
@@ -34,23 +36,12 @@ pub(super) struct Work {
 
 /// What a run found.
 pub(super) struct Findings {
-    control: Option<Control>,
-    verdicts: Vec<Verdict>,
-    not_compared: BTreeMap<String, String>,
-    subject: BTreeMap<String, String>,
-}
-
-type Parts = (
-    Option<Control>,
-    Vec<Verdict>,
-    BTreeMap<String, String>,
-    BTreeMap<String, String>,
-);
-
-impl Findings {
-    pub(super) fn into_parts(self) -> Parts {
-        (self.control, self.verdicts, self.not_compared, self.subject)
-    }
+    pub(super) control: Option<Control>,
+    pub(super) verdicts: Vec<Verdict>,
+    pub(super) not_compared: BTreeMap<String, String>,
+    pub(super) subject: BTreeMap<String, String>,
+    /// What the check in the guests found not to be as it should.
+    pub(super) failed_checks: Vec<String>,
 }
 
 impl Work {
@@ -132,17 +123,25 @@ impl Work {
             verdicts,
             not_compared,
             subject: self.subject,
+            failed_checks: Vec::new(),
         })
     }
 
-    /// Boots everything, side by side as far as the machine allows, and compares what came up.
-    pub(super) fn booted(mut self, options: &BootOptions) -> Result<Findings> {
+    /// Boots everything, side by side as far as the machine allows, and compares what came up. The
+    /// base image is not booted if an earlier run did.
+    pub(super) fn booted(
+        mut self,
+        options: &BootOptions,
+        control: Option<&Path>,
+    ) -> Result<Findings> {
         let machines = Machines::find(options)?;
         replace(&self.output)?;
         output::step(&machines.host.to_string());
         self.subject
             .insert("machine".to_owned(), machines.host.to_string());
-        let composed: BTreeMap<Route, Composed> = [Route::Base]
+        let base = control.is_none() || self.routes.contains(&Route::Ignition);
+        let composed: BTreeMap<Route, Composed> = base
+            .then_some(Route::Base)
             .into_iter()
             .chain(
                 self.routes
@@ -163,7 +162,9 @@ impl Work {
             .rev()
             .map(|route| (route.as_str(), *route))
             .collect();
-        boots.extend([("base-1", Route::Base), ("base-2", Route::Base)]);
+        if control.is_none() {
+            boots.extend(earlier::BASE.map(|name| (name, Route::Base)));
+        }
         let this = &self;
         let machines = &machines;
         let booted: Vec<Result<(&str, Route, Booted)>> = std::thread::scope(|scope| {
@@ -181,7 +182,7 @@ impl Work {
             threads.into_iter().map(join).collect()
         });
         let mut captures = BTreeMap::new();
-        let (mut flaky, mut added) = (Vec::new(), BTreeSet::new());
+        let (mut flaky, mut added, mut checks) = (Vec::new(), BTreeSet::new(), Checks::default());
         let failed: Vec<_> = booted
             .iter()
             .filter_map(|boot| boot.as_ref().err())
@@ -203,6 +204,9 @@ impl Work {
             let folder = self.output.join("boots").join(name);
             files::write(&folder.join("snapshot.json"), &booted.snapshot.to_json())?;
             added.insert(booted.added);
+            if let Some(check) = &booted.check {
+                checks.add(name, route, check);
+            }
             if booted.flaky {
                 flaky.push(name);
             }
@@ -216,8 +220,14 @@ impl Work {
         if !flaky.is_empty() {
             self.subject.insert("flaky".to_owned(), flaky.join(", "));
         }
+        if let Some(line) = checks.line() {
+            self.subject.insert("check".to_owned(), line);
+        }
         let mut take = |name: &str| captures.remove(name).context("booted above");
-        let (first, second) = (take("base-1")?, take("base-2")?);
+        let (first, second) = match control {
+            Some(output) => earlier::boots(output, &self.subject)?,
+            None => (take(earlier::BASE[0])?, take(earlier::BASE[1])?),
+        };
         let control = Control::new(&first, &second, &rules::all());
         let views = self
             .routes
@@ -235,6 +245,7 @@ impl Work {
             verdicts,
             not_compared: BTreeMap::new(),
             subject: self.subject,
+            failed_checks: checks.into_failures(),
         })
     }
 
