@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::model::Origin;
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -52,14 +54,29 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+impl Diagnostic {
+    /// A finding about an item.
+    pub(crate) fn about(severity: Severity, origin: &Origin, message: impl Into<String>) -> Self {
+        Self {
+            severity,
+            file: origin.file.to_string(),
+            line: origin.line,
+            column: origin.column,
+            path: origin.path.to_string(),
+            message: message.into(),
+            help: None,
+        }
+    }
+}
+
 /// Everything that was found in a document that is refused: at least one error, and its warnings, in
 /// the order of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Diagnostics(Vec<Diagnostic>);
 
 impl Diagnostics {
-    pub(crate) fn new(mut found: Vec<Diagnostic>) -> Self {
-        sort(&mut found);
+    pub(crate) fn new(mut found: Vec<Diagnostic>, file: &str) -> Self {
+        sort(&mut found, file);
         Self(found)
     }
 
@@ -95,7 +112,17 @@ impl fmt::Display for Diagnostics {
     }
 }
 
-/// Text order, so that a person can work through the list from the top.
-pub(crate) fn sort(found: &mut [Diagnostic]) {
-    found.sort_by(|a, b| (a.line, a.column, &a.path).cmp(&(b.line, b.column, &b.path)));
+/// Text order, so that a person can work through the list from the top: the document first, then those
+/// that it merges.
+pub(crate) fn sort(found: &mut [Diagnostic], file: &str) {
+    let key = |d: &Diagnostic| {
+        (
+            d.file != file,
+            d.file.clone(),
+            d.line,
+            d.column,
+            d.path.clone(),
+        )
+    };
+    found.sort_by_cached_key(key);
 }

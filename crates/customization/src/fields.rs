@@ -17,8 +17,6 @@ pub(crate) struct Field {
     butane: u8,
     /// Minor version of Ignition 3.x.0 that brought it.
     ignition: u8,
-    /// Why it cannot be carried, if it cannot.
-    pub(crate) unsupported: Option<&'static str>,
 }
 
 const fn field(name: &'static str, butane: u8, ignition: u8) -> Field {
@@ -26,16 +24,6 @@ const fn field(name: &'static str, butane: u8, ignition: u8) -> Field {
         name,
         butane,
         ignition,
-        unsupported: None,
-    }
-}
-
-const fn unsupported(name: &'static str, butane: u8, ignition: u8, why: &'static str) -> Field {
-    Field {
-        name,
-        butane,
-        ignition,
-        unsupported: Some(why),
     }
 }
 
@@ -59,6 +47,10 @@ impl Field {
 }
 
 fn camel(name: &str) -> String {
+    // The one unit among the names keeps its capitals.
+    if let Some(stem) = name.strip_suffix("_mib") {
+        return format!("{stem}MiB");
+    }
     let mut out = String::new();
     let mut upper = false;
     for c in name.chars() {
@@ -90,8 +82,6 @@ pub(crate) fn version(format: Format, minor: u8) -> String {
     }
 }
 
-const DISKS: &str = "disks are laid out before there is a tree to customize";
-
 pub(crate) const ROOT: &[Field] = &[
     field("variant", 0, NO),
     field("version", 0, NO),
@@ -100,33 +90,141 @@ pub(crate) const ROOT: &[Field] = &[
     field("systemd", 0, 0),
     field("passwd", 0, 0),
     field("kernel_arguments", 4, 3),
-    unsupported("boot_device", 3, NO, DISKS),
-    unsupported(
-        "grub",
-        5,
-        NO,
-        "the boot loader's own users are not part of the tree",
-    ),
+    field("boot_device", 3, NO),
+    field("grub", 5, NO),
 ];
 
 pub(crate) const IGNITION: &[Field] = &[
     field("version", NO, 0),
-    unsupported("config", 0, 0, "documents are not merged"),
-    unsupported("proxy", 1, 1, "nothing is fetched"),
-    unsupported("security", 0, 0, "nothing is fetched"),
-    unsupported("timeouts", 0, 0, "nothing is fetched"),
+    field("config", 0, 0),
+    field("proxy", 1, 1),
+    field("security", 0, 0),
+    field("timeouts", 0, 0),
+];
+
+pub(crate) const CONFIG: &[Field] = &[field("merge", 0, 0), field("replace", 0, 0)];
+
+pub(crate) const SECURITY: &[Field] = &[field("tls", 0, 0)];
+
+pub(crate) const TLS: &[Field] = &[field("certificate_authorities", 0, 0)];
+
+pub(crate) const TIMEOUTS: &[Field] = &[
+    field("http_response_headers", 0, 0),
+    field("http_total", 0, 0),
+];
+
+pub(crate) const PROXY: &[Field] = &[
+    field("http_proxy", 1, 1),
+    field("https_proxy", 1, 1),
+    field("no_proxy", 1, 1),
 ];
 
 pub(crate) const STORAGE: &[Field] = &[
     field("directories", 0, 0),
     field("files", 0, 0),
     field("links", 0, 0),
-    unsupported("disks", 0, 0, DISKS),
-    unsupported("raid", 0, 0, DISKS),
-    unsupported("filesystems", 0, 0, DISKS),
-    unsupported("luks", 2, 2, DISKS),
-    unsupported("trees", 1, NO, "directories of local files are not read"),
+    field("disks", 0, 0),
+    field("raid", 0, 0),
+    field("filesystems", 0, 0),
+    field("luks", 2, 2),
+    field("trees", 1, NO),
 ];
+
+pub(crate) const TREE: &[Field] = &[field("local", 1, NO), field("path", 1, NO)];
+
+pub(crate) const DISK: &[Field] = &[
+    field("device", 0, 0),
+    field("wipe_table", 0, 0),
+    field("partitions", 0, 0),
+];
+
+pub(crate) const PARTITION: &[Field] = &[
+    field("label", 0, 0),
+    field("number", 0, 0),
+    field("size_mib", 0, 0),
+    field("start_mib", 0, 0),
+    field("type_guid", 0, 0),
+    field("guid", 0, 0),
+    field("wipe_partition_entry", 0, 0),
+    field("should_exist", 0, 0),
+    field("resize", 2, 2),
+];
+
+pub(crate) const RAID: &[Field] = &[
+    field("name", 0, 0),
+    field("level", 0, 0),
+    field("devices", 0, 0),
+    field("spares", 0, 0),
+    field("options", 0, 0),
+];
+
+pub(crate) const FILESYSTEM: &[Field] = &[
+    field("device", 0, 0),
+    field("format", 0, 0),
+    field("path", 0, 0),
+    field("wipe_filesystem", 0, 0),
+    field("label", 0, 0),
+    field("uuid", 0, 0),
+    field("options", 0, 0),
+    field("mount_options", 1, 1),
+    field("with_mount_unit", 1, NO),
+];
+
+pub(crate) const LUKS: &[Field] = &[
+    field("name", 2, 2),
+    field("device", 2, 2),
+    field("key_file", 2, 2),
+    field("label", 2, 2),
+    field("uuid", 2, 2),
+    field("options", 2, 2),
+    field("wipe_volume", 2, 2),
+    field("clevis", 2, 2),
+    field("discard", 5, 4),
+    field("open_options", 5, 4),
+    field("cex", 6, 5),
+];
+
+pub(crate) const CLEVIS: &[Field] = &[
+    field("tang", 2, 2),
+    field("tpm2", 2, 2),
+    field("threshold", 2, 2),
+    field("custom", 2, 2),
+];
+
+pub(crate) const TANG: &[Field] = &[
+    field("url", 2, 2),
+    field("thumbprint", 2, 2),
+    field("advertisement", 5, 4),
+];
+
+pub(crate) const CLEVIS_CUSTOM: &[Field] = &[
+    field("pin", 2, 2),
+    field("config", 2, 2),
+    field("needs_network", 2, 2),
+];
+
+pub(crate) const CEX: &[Field] = &[field("enabled", 6, 5)];
+
+pub(crate) const BOOT_DEVICE: &[Field] = &[
+    field("layout", 3, NO),
+    field("luks", 3, NO),
+    field("mirror", 3, NO),
+];
+
+pub(crate) const BOOT_LUKS: &[Field] = &[
+    field("tang", 3, NO),
+    field("tpm2", 3, NO),
+    field("threshold", 3, NO),
+    field("discard", 5, NO),
+    field("device", 6, NO),
+    field("cex", 6, NO),
+];
+
+pub(crate) const MIRROR: &[Field] = &[field("devices", 3, NO)];
+
+pub(crate) const GRUB: &[Field] = &[field("users", 5, NO)];
+
+pub(crate) const GRUB_USER: &[Field] = &[field("name", 5, NO), field("password_hash", 5, NO)];
 
 pub(crate) const DIRECTORY: &[Field] = &[
     field("path", 0, 0),
@@ -157,14 +255,27 @@ pub(crate) const LINK: &[Field] = &[
 
 pub(crate) const OWNER: &[Field] = &[field("id", 0, 0), field("name", 0, 0)];
 
+/// Contents of a file or a key.
 pub(crate) const RESOURCE: &[Field] = &[
     field("inline", 0, NO),
     field("local", 1, NO),
     field("source", 0, 0),
     field("compression", 0, 0),
     field("verification", 0, 0),
-    unsupported("http_headers", 1, 1, "nothing is fetched"),
+    field("http_headers", 1, 1),
 ];
+
+/// Another document, or a certificate.
+pub(crate) const REFERENCE: &[Field] = &[
+    field("inline", 1, NO),
+    field("local", 1, NO),
+    field("source", 0, 0),
+    field("compression", 1, 1),
+    field("verification", 0, 0),
+    field("http_headers", 1, 1),
+];
+
+pub(crate) const HTTP_HEADER: &[Field] = &[field("name", 1, 1), field("value", 1, 1)];
 
 pub(crate) const VERIFICATION: &[Field] = &[field("hash", 0, 0)];
 

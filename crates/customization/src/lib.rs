@@ -6,6 +6,7 @@ mod diagnostic;
 mod fields;
 mod local;
 pub mod lower;
+mod merge;
 mod model;
 mod parse;
 mod placement;
@@ -17,7 +18,7 @@ mod unit_text;
 mod validate;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use local::{LocalFiles, NoLocalFiles};
+pub use local::{LocalFiles, NoLocalFiles, TreeEntry, TreeKind};
 pub use model::{
     Clevis, ClevisCustom, Compression, Contents, Customization, Directory, Disk, Dropin, File,
     Filesystem, Format, Group, Hash, HttpHeader, IgnitionSection, InjectOnly, InjectOnlyKind,

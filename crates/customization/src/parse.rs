@@ -34,6 +34,10 @@ pub struct ParseOptions {
     pub max_depth: usize,
     /// Bytes of one file's contents, decoded and decompressed.
     pub max_contents: usize,
+    /// Entries of one tree of local files.
+    pub max_tree_entries: usize,
+    /// Documents that are merged into each other, one inside of the next.
+    pub max_documents_deep: usize,
 }
 
 impl Default for ParseOptions {
@@ -43,6 +47,8 @@ impl Default for ParseOptions {
             max_nodes: 200_000,
             max_depth: 32,
             max_contents: 64 << 20,
+            max_tree_entries: 20_000,
+            max_documents_deep: 8,
         }
     }
 }
@@ -73,32 +79,35 @@ pub fn parse(
     local: &dyn LocalFiles,
     options: &ParseOptions,
 ) -> Result<Parsed, Diagnostics> {
-    let mut decoder = Decoder {
-        file: input.name.into(),
-        format: input.format,
-        minor: fields::newest(input.format),
-        local,
-        options,
-        found: Vec::new(),
-    };
+    let mut decoder = Decoder::new(input, local, options);
     let customization = decode(&mut decoder, input);
-    let mut found = decoder.found;
-    let failed = found
-        .iter()
-        .any(|diagnostic| diagnostic.severity == Severity::Error);
+    let found = decoder.found;
     match customization {
-        Some(customization) if !failed => {
-            sort(&mut found);
-            Ok(Parsed {
-                customization,
-                warnings: found,
-            })
-        }
-        _ => Err(Diagnostics::new(found)),
+        Some(customization) => Parsed::of(customization, found, input.name),
+        None => Err(Diagnostics::new(found, input.name)),
     }
 }
 
-fn decode(decoder: &mut Decoder<'_>, input: &Input<'_>) -> Option<Customization> {
+impl Parsed {
+    /// What was found about a customization, if nothing of it is an error. `file` is the document's
+    /// name.
+    pub(crate) fn of(
+        customization: Customization,
+        mut found: Vec<Diagnostic>,
+        file: &str,
+    ) -> Result<Self, Diagnostics> {
+        if found.iter().any(|d| d.severity == Severity::Error) {
+            return Err(Diagnostics::new(found, file));
+        }
+        sort(&mut found, file);
+        Ok(Self {
+            customization,
+            warnings: found,
+        })
+    }
+}
+
+pub(crate) fn decode(decoder: &mut Decoder<'_>, input: &Input<'_>) -> Option<Customization> {
     let start = Place { line: 1, column: 1 };
     let options = decoder.options;
     if input.text.len() > options.max_bytes {
@@ -123,7 +132,18 @@ fn decode(decoder: &mut Decoder<'_>, input: &Input<'_>) -> Option<Customization>
     let root = root?;
     decoder.minor = version(decoder, &root)?;
     let mut customization = decoder.document(&root)?;
-    validate::check(decoder, &customization);
+    if let Some(replace) = &customization.ignition.replace {
+        let origin = replace.contents.origin.clone();
+        let message = "Ignition puts this document in place of all that is said here besides";
+        if customization.says_more_than_replace() {
+            let place = Place {
+                line: origin.line,
+                column: origin.column,
+            };
+            decoder.warn(place, &origin.path, message);
+        }
+    }
+    validate::check(&customization, &mut decoder.found);
     customization.digest = digest(input.text);
     Some(customization)
 }

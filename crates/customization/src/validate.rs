@@ -2,79 +2,124 @@
 
 use std::collections::HashMap;
 
-use crate::decode::Decoder;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::{Customization, Origin};
-use crate::source::Place;
+use crate::unit_name::UnitName;
 
-pub(crate) fn check(decoder: &mut Decoder<'_>, customization: &Customization) {
+pub(crate) fn check(customization: &Customization, found: &mut Vec<Diagnostic>) {
     let c = customization;
-    duplicates(
-        decoder,
+    let mut once = |what: &str, items: &mut dyn Iterator<Item = (String, &Origin)>| {
+        duplicates(what, items, found);
+    };
+    once(
         "unit",
-        c.units
-            .iter()
-            .map(|unit| (unit.name.as_str(), &unit.origin)),
+        &mut c.units.iter().map(|u| (u.name.clone(), &u.origin)),
     );
-    duplicates(
-        decoder,
+    once(
         "user",
-        c.users
-            .iter()
-            .map(|user| (user.name.as_str(), &user.origin)),
+        &mut c.users.iter().map(|u| (u.name.clone(), &u.origin)),
     );
-    duplicates(
-        decoder,
+    once(
         "group",
-        c.groups
-            .iter()
-            .map(|group| (group.name.as_str(), &group.origin)),
+        &mut c.groups.iter().map(|g| (g.name.clone(), &g.origin)),
     );
     let uids = c
         .users
         .iter()
-        .filter_map(|user| Some((user.uid?.to_string(), &user.origin)));
-    let uids: Vec<_> = uids.collect();
-    duplicates(
-        decoder,
-        "user ID",
-        uids.iter().map(|(id, origin)| (id.as_str(), *origin)),
-    );
+        .filter_map(|u| Some((u.uid?.to_string(), &u.origin)));
+    once("user ID", &mut uids.into_iter());
     let gids = c
         .groups
         .iter()
-        .filter_map(|group| Some((group.gid?.to_string(), &group.origin)));
-    let gids: Vec<_> = gids.collect();
-    duplicates(
-        decoder,
-        "group ID",
-        gids.iter().map(|(id, origin)| (id.as_str(), *origin)),
+        .filter_map(|g| Some((g.gid?.to_string(), &g.origin)));
+    once("group ID", &mut gids.into_iter());
+    once(
+        "disk",
+        &mut c.disks.iter().map(|d| (d.device.clone(), &d.origin)),
     );
-    paths(decoder, customization);
+    once(
+        "array",
+        &mut c.raid.iter().map(|r| (r.name.clone(), &r.origin)),
+    );
+    once(
+        "volume",
+        &mut c.luks.iter().map(|l| (l.name.clone(), &l.origin)),
+    );
+    let filesystems = c.filesystems.iter();
+    once(
+        "filesystem",
+        &mut filesystems.map(|f| (f.device.clone(), &f.origin)),
+    );
+    paths(c, found);
+    whole_disks(c, found);
+    templates(c, found);
 }
 
-fn place(origin: &Origin) -> Place {
-    Place {
-        line: origin.line,
-        column: origin.column,
-    }
+fn error(origin: &Origin, message: String, found: &mut Vec<Diagnostic>) {
+    found.push(Diagnostic::about(Severity::Error, origin, message));
+}
+
+fn warn(origin: &Origin, message: impl Into<String>, found: &mut Vec<Diagnostic>) {
+    found.push(Diagnostic::about(Severity::Warning, origin, message));
 }
 
 fn duplicates<'a>(
-    decoder: &mut Decoder<'_>,
     what: &str,
-    items: impl Iterator<Item = (&'a str, &'a Origin)>,
+    items: &mut dyn Iterator<Item = (String, &'a Origin)>,
+    found: &mut Vec<Diagnostic>,
 ) {
-    let mut first: HashMap<&str, &Origin> = HashMap::new();
+    let mut first: HashMap<String, &Origin> = HashMap::new();
     for (name, origin) in items {
-        if let Some(earlier) = first.get(name) {
-            let line = earlier.line;
-            decoder.error(
-                place(origin),
-                &origin.path,
-                format!("{what} '{name}' is given twice, first in line {line}"),
+        match first.get(&name) {
+            Some(earlier) => {
+                let line = earlier.line;
+                let message = format!("{what} '{name}' is given twice, first in line {line}");
+                error(origin, message, found);
+            }
+            None => {
+                first.insert(name, origin);
+            }
+        }
+    }
+}
+
+/// Filesystems that take a whole disk away.
+fn whole_disks(c: &Customization, found: &mut Vec<Diagnostic>) {
+    for filesystem in &c.filesystems {
+        let Some(disk) = c.disks.iter().find(|disk| disk.device == filesystem.device) else {
+            continue;
+        };
+        let line = disk.origin.line;
+        if !disk.partitions.is_empty() {
+            let message =
+                format!("this filesystem overwrites the partitions of the disk in line {line}");
+            warn(&filesystem.origin, message, found);
+        } else if disk.wipe_table == Some(true) && filesystem.wipe_filesystem != Some(true) {
+            let message = format!("the disk in line {line} is wiped, and this filesystem with it");
+            warn(&filesystem.origin, message, found);
+        }
+    }
+}
+
+/// Instances that are enabled by a template that says nothing of it.
+fn templates(c: &Customization, found: &mut Vec<Diagnostic>) {
+    for unit in c
+        .units
+        .iter()
+        .filter(|unit| unit.enabled == Some(true) && unit.unit_file().is_none())
+    {
+        let template = UnitName::parse(&unit.name).and_then(|name| name.template());
+        let template = c
+            .units
+            .iter()
+            .find(|known| Some(&known.name) == template.as_ref());
+        let text = template.and_then(|template| template.unit_file());
+        if text.is_some_and(|text| !text.lines().any(|line| line.trim() == "[Install]")) {
+            let message = format!(
+                "unit '{}' is enabled, but its template has no [Install] section, so nothing will start it",
+                unit.name
             );
-        } else {
-            first.insert(name, origin);
+            warn(&unit.origin, message, found);
         }
     }
 }
@@ -99,7 +144,7 @@ impl Taker {
     }
 }
 
-fn paths(decoder: &mut Decoder<'_>, c: &Customization) {
+fn paths(c: &Customization, found: &mut Vec<Diagnostic>) {
     let mut taken: HashMap<String, (Taker, &Origin)> = HashMap::new();
     let mut items: Vec<(Taker, String, &Origin)> = Vec::new();
     items.extend(
@@ -139,10 +184,10 @@ fn paths(decoder: &mut Decoder<'_>, c: &Customization) {
             let (words, line) = (earlier.words(), first.line);
             // Two units of one name have been reported as that.
             if (*earlier, *taker) != (Taker::Unit, Taker::Unit) {
-                decoder.error(
-                    place(origin),
-                    &origin.path,
+                error(
+                    origin,
                     format!("path '{path}' is given twice: {words} has it in line {line}"),
+                    found,
                 );
             }
         } else {
@@ -160,20 +205,20 @@ fn paths(decoder: &mut Decoder<'_>, c: &Customization) {
             };
             if *taker != Taker::Directory {
                 let (words, line) = (taker.words(), first.line);
-                decoder.error(
-                    place(origin),
-                    &origin.path,
+                error(
+                    origin,
                     format!("'{path}' lies below '{parent}', which is {words} in line {line}"),
+                    found,
                 );
             }
         }
     }
     for link in c.links.iter().filter(|link| link.hard == Some(true)) {
         if let Some((Taker::Directory, _)) = taken.get(&link.target) {
-            decoder.error(
-                place(&link.origin),
-                &link.origin.path,
+            error(
+                &link.origin,
                 format!("the target '{}' of a hard link is a directory", link.target),
+                found,
             );
         }
     }

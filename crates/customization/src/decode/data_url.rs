@@ -19,7 +19,7 @@ pub(super) fn decode(url: &str) -> Result<Vec<u8>, String> {
     if base64 { decode_base64(&raw) } else { Ok(raw) }
 }
 
-fn percent(text: &str) -> Result<Vec<u8>, String> {
+pub(super) fn percent(text: &str) -> Result<Vec<u8>, String> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut index = 0;
@@ -31,7 +31,7 @@ fn percent(text: &str) -> Result<Vec<u8>, String> {
             let value = digits
                 .filter(|two| two.bytes().all(|byte| byte.is_ascii_hexdigit()))
                 .and_then(|two| u8::from_str_radix(two, 16).ok());
-            out.push(value.ok_or("'%' in a data: URL has two hexadecimal digits after it")?);
+            out.push(value.ok_or("'%' in a URL has two hexadecimal digits after it")?);
             index += 3;
         } else {
             out.push(bytes[index]);

@@ -1,21 +1,27 @@
 //! Nodes to the typed model: every field held to the table, every finding with its place.
 
+mod boot;
 mod data_url;
+mod disks;
+mod ignition;
+mod luks;
 mod mode;
+mod mount;
 mod passwd;
-mod resource;
+pub(crate) mod resource;
+mod shorthand;
 mod storage;
 mod systemd;
+mod tree;
+mod url;
 
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::fields::{self, Field};
 use crate::local::LocalFiles;
-use crate::model::{
-    Customization, Format, IgnitionSection, KernelArgument, KernelArguments, Origin,
-};
-use crate::parse::ParseOptions;
+use crate::model::{Customization, Format, KernelArgument, Origin};
+use crate::parse::{Input, ParseOptions};
 use crate::source::{Fault, IntError, Node, Place, Value, child};
 
 /// What all decoding shares: the document's version, where local files come from, and the findings.
@@ -26,6 +32,18 @@ pub(crate) struct Decoder<'a> {
     pub(crate) local: &'a dyn LocalFiles,
     pub(crate) options: &'a ParseOptions,
     pub(crate) found: Vec<Diagnostic>,
+    /// How many more documents may be inside of each other.
+    pub(crate) depth: usize,
+    /// What a tree may still give.
+    pub(crate) pending: Vec<Pending>,
+}
+
+/// Something that an item lacks, unless a tree has it.
+pub(crate) struct Pending {
+    pub(crate) item: String,
+    pub(crate) place: Place,
+    pub(crate) path: String,
+    pub(crate) message: String,
 }
 
 /// A mapping whose keys have been held to the table.
@@ -43,6 +61,25 @@ impl<'n> Object<'n> {
     pub(crate) fn get(&self, name: &str) -> Option<Entry<'n>> {
         let (_, node, path) = self.entries.iter().find(|(known, ..)| *known == name)?;
         (node.value != Value::Null).then(|| (*node, path.clone()))
+    }
+}
+
+impl<'a> Decoder<'a> {
+    pub(crate) fn new(
+        input: &Input<'_>,
+        local: &'a dyn LocalFiles,
+        options: &'a ParseOptions,
+    ) -> Self {
+        Self {
+            file: input.name.into(),
+            format: input.format,
+            minor: fields::newest(input.format),
+            local,
+            options,
+            found: Vec::new(),
+            depth: options.max_documents_deep,
+            pending: Vec::new(),
+        }
     }
 }
 
@@ -130,7 +167,7 @@ impl Decoder<'_> {
             let here = child(&path, key);
             match self.known(key, table) {
                 Some(field) => {
-                    if self.allowed(field, *place, &here, value) {
+                    if self.allowed(field, *place, &here) {
                         entries.push((field.name, value, here));
                     }
                 }
@@ -150,27 +187,11 @@ impl Decoder<'_> {
             .find(|field| field.since(self.format).is_some() && field.spelled(self.format) == key)
     }
 
-    fn allowed(&mut self, field: &Field, place: Place, path: &str, value: &Node) -> bool {
+    fn allowed(&mut self, field: &Field, place: Place, path: &str) -> bool {
         let since = field.since(self.format).unwrap_or_default();
         if since > self.minor {
-            let (new, old) = (
-                fields::version(self.format, since),
-                fields::version(self.format, self.minor),
-            );
-            let name = field.spelled(self.format);
-            self.error_help(
-                place,
-                path,
-                format!("'{name}' is there since version {new}, and this document says {old}"),
-                format!("raise the document's version to {new}"),
-            );
-            return false;
-        }
-        if let Some(why) = field.unsupported {
-            if !value.is_empty() {
-                let name = field.spelled(self.format);
-                self.error(place, path, format!("'{name}' is not supported: {why}"));
-            }
+            let name = format!("'{}'", field.spelled(self.format));
+            self.too_new(&name, since, place, path);
             return false;
         }
         true
@@ -302,31 +323,83 @@ impl Decoder<'_> {
         id
     }
 
+    /// A number that counts something.
+    pub(crate) fn count(&mut self, object: &Object<'_>, name: &str) -> Option<u32> {
+        let entry = object.get(name)?;
+        let value = self.integer(&entry)?;
+        let count = u32::try_from(value).ok();
+        if count.is_none() {
+            let message = format!("{value} is not between 0 and {}", u32::MAX);
+            self.error(entry.0.place, &entry.1, message);
+        }
+        count
+    }
+
+    /// A list of strings, each of which is given once if `unique` names them.
+    pub(crate) fn strings(
+        &mut self,
+        object: &Object<'_>,
+        name: &str,
+        unique: Option<&str>,
+    ) -> Vec<String> {
+        let mut out: Vec<String> = Vec::new();
+        for entry in self.list(object.get(name)) {
+            let Some((text, place, path)) = self.text(Some(entry)) else {
+                continue;
+            };
+            match unique {
+                Some(what) if out.iter().any(|known| known == text) => {
+                    self.error(place, &path, format!("{what} '{text}' is given twice"));
+                }
+                _ => out.push(text.into()),
+            }
+        }
+        out
+    }
+
+    /// Whether the document's version has what came with these minor versions of Butane's fcos and of
+    /// Ignition; it is an error if not.
+    pub(crate) fn has(
+        &mut self,
+        what: &str,
+        (butane, ignition): (u8, u8),
+        place: Place,
+        path: &str,
+    ) -> bool {
+        let since = match self.format {
+            Format::Butane => butane,
+            Format::Ignition => ignition,
+        };
+        if since > self.minor {
+            self.too_new(what, since, place, path);
+        }
+        since <= self.minor
+    }
+
+    fn too_new(&mut self, what: &str, since: u8, place: Place, path: &str) {
+        let (new, old) = (
+            fields::version(self.format, since),
+            fields::version(self.format, self.minor),
+        );
+        self.error_help(
+            place,
+            path,
+            format!("{what} is there since version {new}, and this document says {old}"),
+            format!("raise the document's version to {new}"),
+        );
+    }
+
     /// The whole document. `None` only if it is not even a mapping.
     pub(crate) fn document(&mut self, root: &Node) -> Option<Customization> {
         let root = self.object((root, "$".into()), fields::ROOT)?;
+        let version = fields::version(self.format, self.minor);
+        let mut out = Customization::new(self.format, version);
         if let Some(entry) = root.get("ignition") {
-            self.object(entry, fields::IGNITION);
+            self.ignition(entry, &mut out);
         }
-        let mut out = Customization {
-            format: self.format,
-            version: fields::version(self.format, self.minor),
-            digest: String::new(),
-            directories: Vec::new(),
-            files: Vec::new(),
-            links: Vec::new(),
-            units: Vec::new(),
-            users: Vec::new(),
-            groups: Vec::new(),
-            kernel_arguments: KernelArguments::default(),
-            disks: Vec::new(),
-            raid: Vec::new(),
-            luks: Vec::new(),
-            filesystems: Vec::new(),
-            ignition: IgnitionSection::default(),
-        };
+        let mut short = shorthand::Shorthands::default();
         if let Some(entry) = root.get("storage") {
-            self.storage(entry, &mut out);
+            short = self.storage(entry, &mut out);
         }
         if let Some(entry) = root.get("systemd") {
             self.systemd(entry, &mut out);
@@ -337,6 +410,7 @@ impl Decoder<'_> {
         if let Some(entry) = root.get("kernel_arguments") {
             self.kernel_arguments(entry, &mut out);
         }
+        self.shorthands(&root, short, &mut out);
         Some(out)
     }
 

@@ -1,7 +1,8 @@
 //! `storage`: directories, files and links.
 
 use super::mode::ModeOf;
-use super::{Decoder, Entry, Object};
+use super::shorthand::Shorthands;
+use super::{Decoder, Entry, Object, Pending};
 use crate::fields;
 use crate::model::{Customization, Directory, File, Link, Owner};
 
@@ -10,10 +11,28 @@ const PATH_MAX: usize = 4095;
 const NAME_MAX: usize = 255;
 
 impl Decoder<'_> {
-    pub(super) fn storage(&mut self, entry: Entry<'_>, out: &mut Customization) {
+    /// All of `storage`; gives what is said in short.
+    pub(super) fn storage(&mut self, entry: Entry<'_>, out: &mut Customization) -> Shorthands {
+        let mut short = Shorthands::default();
         let Some(object) = self.object(entry, fields::STORAGE) else {
-            return;
+            return short;
         };
+        for entry in self.list(object.get("disks")) {
+            out.disks.extend(self.disk(entry));
+        }
+        for entry in self.list(object.get("raid")) {
+            out.raid.extend(self.array(entry));
+        }
+        for entry in self.list(object.get("luks")) {
+            out.luks.extend(self.luks(entry));
+        }
+        for entry in self.list(object.get("filesystems")) {
+            if let Some((filesystem, mount)) = self.filesystem(entry) {
+                let index = out.filesystems.len();
+                short.mounts.extend(mount.map(|origin| (index, origin)));
+                out.filesystems.push(filesystem);
+            }
+        }
         for entry in self.list(object.get("directories")) {
             out.directories.extend(self.directory(entry));
         }
@@ -23,6 +42,10 @@ impl Decoder<'_> {
         for entry in self.list(object.get("links")) {
             out.links.extend(self.link(entry));
         }
+        for entry in self.list(object.get("trees")) {
+            short.trees.extend(self.tree(entry));
+        }
+        short
     }
 
     fn directory(&mut self, entry: Entry<'_>) -> Option<Directory> {
@@ -45,16 +68,16 @@ impl Decoder<'_> {
 
     fn file(&mut self, entry: Entry<'_>) -> Option<File> {
         let object = self.object(entry, fields::FILE)?;
-        let path = self.tree_path(&object);
+        let item = self.tree_path(&object);
         let found = self.found.len();
         let contents = object
             .get("contents")
-            .and_then(|entry| self.resource(entry));
+            .and_then(|entry| self.resource(entry, fields::RESOURCE));
         let readable = self.found.len() == found;
         let mut append = Vec::new();
         for (node, path) in self.list(object.get("append")) {
             let found = self.found.len();
-            match self.resource((node, path.clone())) {
+            match self.resource((node, path.clone()), fields::RESOURCE) {
                 Some(fragment) => append.push(fragment),
                 None if self.found.len() == found => {
                     self.error(node.place, &path, "a fragment to append needs contents");
@@ -68,14 +91,19 @@ impl Decoder<'_> {
             && readable
             && let Some((node, path)) = object.get("overwrite")
         {
-            self.error(node.place, &path, "a file that overwrites needs contents");
+            self.pending.extend(item.as_ref().map(|item| Pending {
+                item: item.clone(),
+                place: node.place,
+                path,
+                message: "a file that overwrites needs contents".into(),
+            }));
         }
         let mode = self.mode(&object, ModeOf::File);
         let user = self.owner(&object, "user");
         let group = self.owner(&object, "group");
         let origin = self.origin(object.place, &object.path);
         Some(File {
-            path: path?,
+            path: item?,
             overwrite,
             contents,
             append,
@@ -88,11 +116,27 @@ impl Decoder<'_> {
 
     fn link(&mut self, entry: Entry<'_>) -> Option<Link> {
         let object = self.object(entry, fields::LINK)?;
-        let path = self.tree_path(&object);
-        let target = self.required(&object, "target", fields::LINK);
+        let item = self.tree_path(&object);
+        let said = object
+            .get("target")
+            .is_some_and(|(node, _)| node.as_str() != Some(""));
+        let target = match said {
+            true => self.required(&object, "target", fields::LINK),
+            false => {
+                self.pending.extend(item.as_ref().map(|item| Pending {
+                    item: item.clone(),
+                    place: object.place,
+                    path: object.path.clone(),
+                    message: "'target' is required".into(),
+                }));
+                Some(("", object.place, object.path.clone()))
+            }
+        };
         let hard = self.boolean(&object, "hard");
         if let Some((text, place, path)) = &target {
-            if text.contains('\0') || text.len() > PATH_MAX {
+            if text.is_empty() {
+                // A tree may have it.
+            } else if text.contains('\0') || text.len() > PATH_MAX {
                 self.error(*place, path, "this cannot be a link's target");
             } else if hard == Some(true) && !text.starts_with('/') {
                 // Ignition joins a relative one to the link's own path, which names nothing.
@@ -106,10 +150,10 @@ impl Decoder<'_> {
         if hard == Some(true) {
             for name in ["user", "group"] {
                 if let Some((node, path)) = object.get(name).filter(|(node, _)| !node.is_empty()) {
-                    self.error(
+                    self.warn(
                         node.place,
                         &path,
-                        "a hard link has no owner of its own: give it to the target",
+                        "a hard link has no owner of its own, and Ignition sets none: give it to the target",
                     );
                 }
             }
@@ -118,7 +162,7 @@ impl Decoder<'_> {
         let origin = self.origin(object.place, &object.path);
         let target = target?.0.to_owned();
         Some(Link {
-            path: path?,
+            path: item?,
             overwrite,
             target,
             hard,
@@ -134,7 +178,7 @@ impl Decoder<'_> {
     }
 
     /// Whether a path is absolute and has only one spelling.
-    fn clean(&mut self, path: &str, place: crate::source::Place, at: &str) -> bool {
+    pub(super) fn clean(&mut self, path: &str, place: crate::source::Place, at: &str) -> bool {
         let problem = if path.contains('\0') {
             "holds a NUL"
         } else if !path.starts_with('/') {

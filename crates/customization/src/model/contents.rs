@@ -50,7 +50,6 @@ impl fmt::Debug for Contents {
 
 /// Where bytes come from.
 #[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Source {
     /// They are here: from `inline`, `local`, a tree, a `data:` or a `file:` URL.
     Bytes(Vec<u8>),
@@ -103,7 +102,6 @@ pub struct HttpHeader {
 
 /// How contents are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Compression {
     /// Said to be not compressed.
     None,

@@ -101,6 +101,29 @@ pub struct Customization {
     pub ignition: IgnitionSection,
 }
 
+impl Customization {
+    /// One that asks for nothing.
+    pub(crate) fn new(format: Format, version: String) -> Self {
+        Self {
+            format,
+            version,
+            digest: String::new(),
+            directories: Vec::new(),
+            files: Vec::new(),
+            links: Vec::new(),
+            units: Vec::new(),
+            users: Vec::new(),
+            groups: Vec::new(),
+            kernel_arguments: KernelArguments::default(),
+            disks: Vec::new(),
+            raid: Vec::new(),
+            luks: Vec::new(),
+            filesystems: Vec::new(),
+            ignition: IgnitionSection::default(),
+        }
+    }
+}
+
 /// Kernel arguments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]

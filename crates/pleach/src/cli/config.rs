@@ -1,12 +1,13 @@
 //! Customization documents: read, checked, and said again.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
-use pleach_customization::{Customization, Format, Input, LocalFiles, ParseOptions};
+use pleach_customization::{Customization, Format, Input, ParseOptions, Parsed};
 
 use super::exit::End;
+use super::local::FilesDir;
 use super::output;
 
 /// Check a customization document, or turn it into Ignition JSON.
@@ -30,9 +31,12 @@ pub(crate) struct Document {
     /// Butane YAML (`variant: fcos`) or Ignition JSON (`.ign`, `.json`).
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
-    /// Where `contents.local` is looked for.
+    /// Where local files and trees are looked for, and what `file:` URLs are absolute in.
     #[arg(long, value_name = "DIR")]
     pub(crate) files_dir: Option<PathBuf>,
+    /// Take the document's warnings for errors.
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 impl Config {
@@ -42,7 +46,7 @@ impl Config {
                 document.read()?;
             }
             What::ToIgnition(document) => {
-                let ignition = pleach_inject::to_ignition(&document.read()?);
+                let ignition = pleach_inject::to_ignition(&document.read_as_written()?);
                 output::print(ignition.as_str())?;
             }
         }
@@ -51,8 +55,23 @@ impl Config {
 }
 
 impl Document {
-    /// Reads and checks the document; warnings go to standard error.
+    /// Reads and checks the document, and merges into it the documents that it refers to, which every
+    /// route but Ignition needs. Warnings go to standard error.
     pub(crate) fn read(&self) -> Result<Customization> {
+        let written = self.parse()?;
+        let mut merged = written.customization.merged()?;
+        let known = &written.warnings;
+        merged.warnings.retain(|warning| !known.contains(warning));
+        merged.warnings.splice(0..0, written.warnings);
+        self.accepted(merged)
+    }
+
+    /// Reads and checks the document, and leaves references to other documents as they are.
+    pub(crate) fn read_as_written(&self) -> Result<Customization> {
+        self.accepted(self.parse()?)
+    }
+
+    fn parse(&self) -> Result<Parsed> {
         let name = self.config.display().to_string();
         let text =
             std::fs::read_to_string(&self.config).with_context(|| format!("reading {name}"))?;
@@ -70,25 +89,19 @@ impl Document {
             text: &text,
             format,
         };
-        let files = Files(self.files_dir.as_deref());
-        let parsed = pleach_customization::parse(&input, &files, &ParseOptions::default())?;
+        let files = FilesDir(self.files_dir.as_deref());
+        let options = ParseOptions::default();
+        Ok(pleach_customization::parse(&input, &files, &options)?)
+    }
+
+    fn accepted(&self, parsed: Parsed) -> Result<Customization> {
         for warning in &parsed.warnings {
             eprintln!("{warning}");
         }
+        let count = parsed.warnings.len();
+        if self.strict && count > 0 {
+            anyhow::bail!("--strict takes warnings for errors, and there are {count}");
+        }
         Ok(parsed.customization)
-    }
-}
-
-struct Files<'a>(Option<&'a Path>);
-
-impl LocalFiles for Files<'_> {
-    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        let Some(folder) = self.0 else {
-            return Err("give the folder that it is in with --files-dir".to_owned());
-        };
-        // Nothing outside that folder, by no link either.
-        let folder = cap_std::fs::Dir::open_ambient_dir(folder, cap_std::ambient_authority())
-            .map_err(|e| format!("{}: {e}", folder.display()))?;
-        folder.read(path).map_err(|e| e.to_string())
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod image;
 mod inject;
 mod inspect;
 mod lint;
+mod local;
 mod ostree;
 pub(crate) mod output;
 mod unpack;

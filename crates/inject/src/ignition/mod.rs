@@ -1,9 +1,16 @@
 //! The same customization as an Ignition document, for the machine's own first boot.
 
-use std::fmt;
-use std::fmt::Write as _;
+mod contents;
+mod disks;
+mod settings;
+mod version;
 
-use pleach_customization::{Contents, Customization, Owner};
+use std::fmt;
+
+use contents::resource;
+use pleach_customization::{
+    Customization, Directory, Dropin, File, Group, KernelArgument, Link, Owner, Unit, User,
+};
 use serde_json::{Map, Value, json};
 
 /// An Ignition document. It may hold password hashes and keys, so `Debug` shows its size alone;
@@ -25,15 +32,25 @@ impl fmt::Debug for Ignition {
 }
 
 /// Writes a customization as Ignition JSON of the lowest specification that holds it, with every
-/// content in a `data:` URL. The same customization gives the same bytes.
+/// content that is here in a `data:` URL. The same customization gives the same bytes.
+///
+/// The lowest, and not the one that Butane pairs with the document's version: the same meaning for the
+/// machine, and older Ignitions read it too.
 pub fn to_ignition(customization: &Customization) -> Ignition {
     let c = customization;
     let mut root = Map::new();
-    root.insert("ignition".into(), json!({ "version": version(c) }));
+    root.insert("ignition".into(), settings::ignition(c, version::lowest(c)));
     let storage = [
         ("directories", c.directories.iter().map(directory).collect()),
+        ("disks", c.disks.iter().map(disks::disk).collect()),
         ("files", c.files.iter().map(file).collect()),
+        (
+            "filesystems",
+            c.filesystems.iter().map(disks::filesystem).collect(),
+        ),
         ("links", c.links.iter().map(link).collect()),
+        ("luks", c.luks.iter().map(disks::luks).collect()),
+        ("raid", c.raid.iter().map(disks::raid).collect()),
     ];
     section(&mut root, "storage", storage);
     section(
@@ -46,9 +63,8 @@ pub fn to_ignition(customization: &Customization) -> Ignition {
         ("users", c.users.iter().map(user).collect()),
     ];
     section(&mut root, "passwd", passwd);
-    let words = |list: &[pleach_customization::KernelArgument]| {
-        list.iter().map(|argument| json!(argument.value)).collect()
-    };
+    let words =
+        |list: &[KernelArgument]| list.iter().map(|argument| json!(argument.value)).collect();
     let arguments = [
         ("shouldExist", words(&c.kernel_arguments.should_exist)),
         (
@@ -60,17 +76,6 @@ pub fn to_ignition(customization: &Customization) -> Ignition {
     let mut text = serde_json::to_string_pretty(&root).expect("plain JSON values");
     text.push('\n');
     Ignition(text)
-}
-
-/// 3.3 brought kernel arguments, 3.2 `shouldExist` of accounts (Ignition's migration guide).
-fn version(c: &Customization) -> &'static str {
-    let arguments = &c.kernel_arguments;
-    if !arguments.should_exist.is_empty() || !arguments.should_not_exist.is_empty() {
-        return "3.3.0";
-    }
-    let removed = c.users.iter().any(|u| u.should_exist.is_some())
-        || c.groups.iter().any(|g| g.should_exist.is_some());
-    if removed { "3.2.0" } else { "3.0.0" }
 }
 
 fn section<const N: usize>(
@@ -88,11 +93,12 @@ fn section<const N: usize>(
     }
 }
 
-/// An object without the members that are null, an empty list, or a default that is false.
+/// An object without the members that are null or empty.
 fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
     let said = |value: &Value| match value {
         Value::Null => false,
         Value::Array(list) => !list.is_empty(),
+        Value::Object(members) => !members.is_empty(),
         _ => true,
     };
     let members = members.into_iter().filter(|(_, value)| said(value));
@@ -111,25 +117,7 @@ fn owner(owner: Option<&Owner>) -> Value {
     }
 }
 
-fn resource(contents: &Contents) -> Value {
-    json!({ "source": data_url(contents.bytes().unwrap_or_default()) })
-}
-
-/// RFC 2397, percent-encoded: readable where the content is.
-fn data_url(data: &[u8]) -> String {
-    let mut out = String::from("data:,");
-    for &byte in data {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' | b':' => {
-                out.push(char::from(byte));
-            }
-            _ => write!(out, "%{byte:02X}").expect("writing to a string"),
-        }
-    }
-    out
-}
-
-fn directory(d: &pleach_customization::Directory) -> Value {
+fn directory(d: &Directory) -> Value {
     object([
         ("path", json!(d.path)),
         ("overwrite", json!(d.overwrite)),
@@ -139,7 +127,7 @@ fn directory(d: &pleach_customization::Directory) -> Value {
     ])
 }
 
-fn file(f: &pleach_customization::File) -> Value {
+fn file(f: &File) -> Value {
     object([
         ("path", json!(f.path)),
         ("overwrite", json!(f.overwrite)),
@@ -154,7 +142,7 @@ fn file(f: &pleach_customization::File) -> Value {
     ])
 }
 
-fn link(l: &pleach_customization::Link) -> Value {
+fn link(l: &Link) -> Value {
     object([
         ("path", json!(l.path)),
         ("overwrite", json!(l.overwrite)),
@@ -165,10 +153,8 @@ fn link(l: &pleach_customization::Link) -> Value {
     ])
 }
 
-fn unit(u: &pleach_customization::Unit) -> Value {
-    let dropin = |d: &pleach_customization::Dropin| {
-        object([("name", json!(d.name)), ("contents", json!(d.contents))])
-    };
+fn unit(u: &Unit) -> Value {
+    let dropin = |d: &Dropin| object([("name", json!(d.name)), ("contents", json!(d.contents))]);
     object([
         ("name", json!(u.name)),
         ("enabled", json!(u.enabled)),
@@ -178,7 +164,7 @@ fn unit(u: &pleach_customization::Unit) -> Value {
     ])
 }
 
-fn user(u: &pleach_customization::User) -> Value {
+fn user(u: &User) -> Value {
     object([
         ("name", json!(u.name)),
         ("shouldExist", json!(u.should_exist)),
@@ -200,7 +186,7 @@ fn user(u: &pleach_customization::User) -> Value {
     ])
 }
 
-fn group(g: &pleach_customization::Group) -> Value {
+fn group(g: &Group) -> Value {
     object([
         ("name", json!(g.name)),
         ("shouldExist", json!(g.should_exist)),
