@@ -4,8 +4,7 @@ use proptest::prelude::*;
 
 use pleach_customization::lower::{LowerOptions, lower};
 use pleach_customization::{
-    Contents, Customization, Format, Input, NoLocalFiles, Owner, ParseOptions, Route, parse,
-    placement,
+    Customization, Format, Input, NoLocalFiles, ParseOptions, Route, parse, placement,
 };
 
 use crate::support::{Memory, account_plan, base_accounts, parse_text};
@@ -15,154 +14,8 @@ pub(crate) fn meaning(c: &Customization) -> serde_json::Value {
     serde_json::from_str(&emit(c)).unwrap()
 }
 
-/// A plain writer of Ignition JSON, for comparing.
 fn emit(c: &Customization) -> String {
-    use serde_json::{Map, Value, json};
-    fn object(members: Vec<(&str, Value)>) -> Value {
-        let said = members.into_iter().filter(|(_, value)| !value.is_null());
-        Value::Object(
-            said.map(|(key, value)| (key.to_owned(), value))
-                .collect::<Map<_, _>>(),
-        )
-    }
-    let owner = |owner: &Option<Owner>| match owner {
-        None => Value::Null,
-        Some(Owner::Id(id)) => json!({ "id": id }),
-        Some(Owner::Name(name)) => json!({ "name": name }),
-    };
-    let resource = |contents: &Contents| {
-        let bytes: String = contents
-            .bytes()
-            .unwrap()
-            .iter()
-            .map(|byte| format!("%{byte:02x}"))
-            .collect();
-        json!({ "source": format!("data:,{bytes}") })
-    };
-    let directories: Vec<Value> = c
-        .directories
-        .iter()
-        .map(|d| {
-            object(vec![
-                ("path", json!(d.path)),
-                ("overwrite", json!(d.overwrite)),
-                ("mode", json!(d.mode)),
-                ("user", owner(&d.user)),
-                ("group", owner(&d.group)),
-            ])
-        })
-        .collect();
-    let files: Vec<Value> = c
-        .files
-        .iter()
-        .map(|f| {
-            object(vec![
-                ("path", json!(f.path)),
-                ("overwrite", json!(f.overwrite)),
-                ("mode", json!(f.mode)),
-                ("user", owner(&f.user)),
-                ("group", owner(&f.group)),
-                (
-                    "contents",
-                    f.contents.as_ref().map_or(Value::Null, resource),
-                ),
-                ("append", f.append.iter().map(resource).collect()),
-            ])
-        })
-        .collect();
-    let links: Vec<Value> = c
-        .links
-        .iter()
-        .map(|l| {
-            object(vec![
-                ("path", json!(l.path)),
-                ("overwrite", json!(l.overwrite)),
-                ("target", json!(l.target)),
-                ("hard", json!(l.hard)),
-                ("user", owner(&l.user)),
-                ("group", owner(&l.group)),
-            ])
-        })
-        .collect();
-    let units: Vec<Value> = c
-        .units
-        .iter()
-        .map(|u| {
-            object(vec![
-                ("name", json!(u.name)),
-                ("enabled", json!(u.enabled)),
-                ("mask", json!(u.mask)),
-                ("contents", json!(u.contents)),
-                (
-                    "dropins",
-                    u.dropins
-                        .iter()
-                        .map(|d| {
-                            object(vec![
-                                ("name", json!(d.name)),
-                                ("contents", json!(d.contents)),
-                            ])
-                        })
-                        .collect(),
-                ),
-            ])
-        })
-        .collect();
-    let users: Vec<Value> = c
-        .users
-        .iter()
-        .map(|u| {
-            object(vec![
-                ("name", json!(u.name)),
-                ("shouldExist", json!(u.should_exist)),
-                ("uid", json!(u.uid)),
-                ("gecos", json!(u.gecos)),
-                ("homeDir", json!(u.home_dir)),
-                ("noCreateHome", json!(u.no_create_home)),
-                ("primaryGroup", json!(u.primary_group)),
-                ("groups", json!(u.groups)),
-                ("shell", json!(u.shell)),
-                ("system", json!(u.system)),
-                ("noUserGroup", json!(u.no_user_group)),
-                ("noLogInit", json!(u.no_log_init)),
-                (
-                    "passwordHash",
-                    json!(u.password_hash.as_ref().map(|hash| hash.expose())),
-                ),
-                ("sshAuthorizedKeys", json!(u.ssh_authorized_keys)),
-            ])
-        })
-        .collect();
-    let groups: Vec<Value> = c
-        .groups
-        .iter()
-        .map(|g| {
-            object(vec![
-                ("name", json!(g.name)),
-                ("shouldExist", json!(g.should_exist)),
-                ("gid", json!(g.gid)),
-                ("system", json!(g.system)),
-                (
-                    "passwordHash",
-                    json!(g.password_hash.as_ref().map(|hash| hash.expose())),
-                ),
-            ])
-        })
-        .collect();
-    let arguments = |list: &[pleach_customization::KernelArgument]| {
-        list.iter().map(|a| json!(a.value)).collect::<Vec<_>>()
-    };
-    json!({
-        "ignition": { "version": "3.3.0" },
-        "storage": { "directories": directories, "files": files, "links": links },
-        "systemd": { "units": units },
-        "passwd": { "users": users, "groups": groups },
-        "kernelArguments": {
-            "shouldExist": arguments(&c.kernel_arguments.should_exist),
-            "shouldNotExist": arguments(&c.kernel_arguments.should_not_exist),
-        },
-    })
-    .to_string()
+    pleach_inject::to_ignition(c).as_str().to_owned()
 }
 
 /// Text made of what documents are made of, so that it gets past the first character.

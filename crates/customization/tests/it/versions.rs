@@ -61,8 +61,8 @@ fn verdict(field: &str, text: &str, format: Format, minor: u32, since: Since) {
 fn every_field_in_every_version() {
     let always = |butane: &str, json: &str| check("", butane, Some(0), json, Some(0));
     always(
-        "storage: {files: [{path: /a, overwrite: true, contents: {source: 'data:,x', compression: '', verification: {hash: sha256-2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881}}, append: [{source: 'data:,x'}], mode: 420, user: {id: 1}, group: {name: root}}]}",
-        r#"{"storage":{"files":[{"path":"/a","overwrite":true,"contents":{"source":"data:,x","compression":"","verification":{"hash":"sha256-2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}},"append":[{"source":"data:,x"}],"mode":420,"user":{"id":1},"group":{"name":"root"}}]}}"#,
+        "storage: {files: [{path: /a, overwrite: true, contents: {source: 'data:,x', compression: '', verification: {hash: sha512-a4abd4448c49562d828115d13a1fccea927f52b4d5459297f8b43e42da89238bc13626e43dcb38ddb082488927ec904fb42057443983e88585179d50551afe62}}, append: [{source: 'data:,x'}], mode: 420, user: {id: 1}, group: {name: root}}]}",
+        r#"{"storage":{"files":[{"path":"/a","overwrite":true,"contents":{"source":"data:,x","compression":"","verification":{"hash":"sha512-a4abd4448c49562d828115d13a1fccea927f52b4d5459297f8b43e42da89238bc13626e43dcb38ddb082488927ec904fb42057443983e88585179d50551afe62"}},"append":[{"source":"data:,x"}],"mode":420,"user":{"id":1},"group":{"name":"root"}}]}}"#,
     );
     always(
         "storage: {directories: [{path: /a, overwrite: true, mode: 493, user: {name: a}, group: {id: 1}}], links: [{path: /b, target: c, hard: false, overwrite: true, user: {id: 1}, group: {id: 1}}]}",
