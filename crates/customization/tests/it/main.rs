@@ -2,7 +2,9 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Tests read their fixtures.
 
 mod accounts;
+mod documents;
 mod errors;
+mod errors_disks;
 mod laws;
 mod lower_homes;
 mod lower_storage;
