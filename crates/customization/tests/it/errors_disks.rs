@@ -447,7 +447,7 @@ fn boot_device_and_grub() {
     );
     boot(
         "layout: x86_64, mirror: {devices: [/dev/a, /dev/a]}",
-        "error: device '/dev/a' is given twice ($.boot_device.mirror.devices.1)\nerror: a mirror needs at least two devices ($.boot_device.mirror)",
+        "error: a mirror needs at least two devices ($.boot_device.mirror)\nerror: device '/dev/a' is given twice ($.boot_device.mirror.devices.1)",
     );
     boot(
         "mirror: {devices: [/dev/a, /dev/b]}",

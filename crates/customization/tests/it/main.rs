@@ -9,6 +9,7 @@ mod laws;
 mod lower_homes;
 mod lower_storage;
 mod lower_units;
+mod merging;
 mod model;
 mod modes;
 mod placement;

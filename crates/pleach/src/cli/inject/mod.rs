@@ -95,7 +95,8 @@ impl Inject {
         match &self.route {
             Route::Etc(etc) => etc.run()?,
             Route::Ignition(document) => {
-                let customization = document.read()?;
+                // Ignition merges other documents itself, and may fetch some.
+                let customization = document.read_as_written()?;
                 tell(&carried(
                     &customization,
                     pleach_customization::Route::Ignition,
