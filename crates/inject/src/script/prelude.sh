@@ -10,9 +10,11 @@ fail() {
     exit 1
 }
 
-# parents PATH: makes the directories above it that are missing.
+# parents PATH: makes the directories above it that are missing. The point keeps a line break at a
+# name's end, which a substitution would lose.
 parents() {
-    parent=$(readlink -m -- "${1%/*}/")
+    parent=$(readlink -mn -- "${1%/*}/" && printf .)
+    parent=${parent%.}
     (umask 022 && mkdir -p -- "$parent")
 }
 
@@ -69,7 +71,7 @@ directory() {
 
 # link PATH OVERWRITE TARGET OWNER
 link() {
-    if [ "$2" = no ] && [ -L "$1" ] && [ "$(readlink -- "$1")" = "$3" ]; then return; fi
+    if [ "$2" = no ] && [ -L "$1" ] && [ "$(readlink -n -- "$1" && printf .)" = "$3." ]; then return; fi
     clear "$1" "$2"
     parents "$1"
     ln -sT -- "$3" "$1"

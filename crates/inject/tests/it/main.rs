@@ -7,6 +7,7 @@
 
 mod etc;
 mod ignition;
+mod scripts;
 
 use pleach_customization::{Customization, Format, Input, NoLocalFiles, ParseOptions, parse};
 
