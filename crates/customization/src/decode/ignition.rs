@@ -5,6 +5,7 @@ use crate::diagnostic::Severity;
 use crate::fields;
 use crate::model::{Contents, Customization, Format, Proxy, Reference, Timeouts};
 use crate::parse::{self, Input};
+use crate::secret::Secret;
 use crate::source::Place;
 
 impl Decoder<'_> {
@@ -144,12 +145,13 @@ impl Decoder<'_> {
         let mut url = |name| {
             let (text, place, path) = self.text(object.get(name))?;
             self.http_url("a proxy", text, place, &path)
-                .then(|| text.to_owned())
+                .then(|| Secret::new(text))
         };
         let http_proxy = url("http_proxy");
         let https_proxy = url("https_proxy");
         if let (Some(proxy), Some((node, path))) = (&https_proxy, object.get("https_proxy"))
             && proxy
+                .expose()
                 .split(':')
                 .next()
                 .is_some_and(|s| s.eq_ignore_ascii_case("http"))

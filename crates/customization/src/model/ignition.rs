@@ -1,6 +1,7 @@
 //! `ignition`: what a document says to Ignition itself.
 
 use super::{Contents, Customization, Origin};
+use crate::secret::Secret;
 
 /// The `ignition` section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,10 +45,10 @@ pub struct Timeouts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Proxy {
-    /// For `http:`, and for `https:` unless that has its own.
-    pub http_proxy: Option<String>,
+    /// For `http:`, and for `https:` unless that has its own. The URL may hold a password.
+    pub http_proxy: Option<Secret>,
     /// For `https:`.
-    pub https_proxy: Option<String>,
+    pub https_proxy: Option<Secret>,
     /// Hosts that are reached without one.
     pub no_proxy: Vec<String>,
     /// Where it was asked for.

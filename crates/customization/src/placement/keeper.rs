@@ -8,7 +8,9 @@
 pub enum Keeper {
     /// Made anew at each boot.
     Boot,
-    /// The boot loader's and the deployments' own files.
+    /// The boot loader's own files, on a file system of their own.
+    BootLoader,
+    /// The deployments' own files.
     Deployment,
     /// The image's copy of `/etc`.
     EtcDefaults,
@@ -47,8 +49,8 @@ pub const KEEPERS: &[(Place, Keeper)] = &[
     (Below("/proc"), Keeper::Boot),
     (Below("/sys"), Keeper::Boot),
     (Below("/dev"), Keeper::Boot),
-    (Below("/boot"), Keeper::Deployment),
-    (Below("/efi"), Keeper::Deployment),
+    (Below("/boot"), Keeper::BootLoader),
+    (Below("/efi"), Keeper::BootLoader),
     (Below("/sysroot"), Keeper::Deployment),
     (Below("/ostree"), Keeper::Deployment),
     (Below("/usr/etc"), Keeper::EtcDefaults),

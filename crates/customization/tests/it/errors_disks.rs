@@ -612,3 +612,48 @@ fn owners_of_hard_links() {
         "warning: unit 'a@b.service' is enabled, but its template has no [Install] section, so nothing will start it ($.systemd.units.1)",
     );
 }
+
+#[test]
+fn what_no_other_row_says() {
+    in_storage(
+        "links",
+        "path: /a, target: \"b\\0\"",
+        "error: this cannot be a link's target ($.storage.links.0.target)",
+    );
+    for argument in ["''", "' '", "\"a\\nb\""] {
+        check(
+            &format!("kernel_arguments: {{should_exist: [{argument}]}}"),
+            "error: a kernel argument is one line of text, and not empty ($.kernel_arguments.should_exist.0)",
+        );
+    }
+    let long = format!("{}.service", "u".repeat(250));
+    check(
+        &format!("systemd: {{units: [{{name: {long}}}]}}"),
+        &format!(
+            "error: unit name '{long}' is longer than 255 characters ($.systemd.units.0.name)"
+        ),
+    );
+    check(
+        "systemd: {units: [{name: a.service, contents: \"[A]\\0\"}]}",
+        "error: not a unit file: it holds a NUL ($.systemd.units.0.contents)",
+    );
+    check(
+        "storage: &s {files: *s}",
+        "error: this alias is inside of what it stands for ($)",
+    );
+    check(
+        "systemd: {units: [{name: a.service, contents: '[A]'}]}\nstorage: {directories: [{path: /etc/systemd/system/a.service}]}",
+        "error: path '/etc/systemd/system/a.service' is given twice: a directory has it in line 4 ($.systemd.units.0)",
+    );
+    for (text, problem) in [
+        (r#"{"a": 1 "b": 2}"#, "',' or '}' is expected here"),
+        (
+            r#"{"a": "\u12"}"#,
+            "four hexadecimal digits are expected here",
+        ),
+        (r#"{"a": -}"#, "this is no number"),
+    ] {
+        let said = findings(text, Format::Ignition);
+        assert_eq!(said, format!("error: not JSON: {problem} ($)"), "{text}");
+    }
+}

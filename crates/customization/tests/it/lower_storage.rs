@@ -107,6 +107,10 @@ fn files_in_the_way() {
         &format!("{at}/etc/hostname/x: /etc/hostname is not a directory"),
     );
     file(
+        "path: /etc/x, contents: {source: 'https://h/a?token'}",
+        "t.bu:4:45 ($.storage.files.0.contents.source): /etc/x: https://h/a?… is fetched by Ignition alone: download it and give it as contents.local",
+    );
+    file(
         "path: /loop/x",
         &format!("{at}/loop/x: more than 40 symbolic links"),
     );

@@ -13,6 +13,7 @@ mod merging;
 mod model;
 mod modes;
 mod placement;
+mod shorthands;
 mod split;
 mod support;
 mod versions;

@@ -284,6 +284,18 @@ fn secrets_are_not_shown() {
             .unwrap()
             .contains("a:$6$planted:")
     );
+    let fetched = accepted(
+        "ignition: {proxy: {http_proxy: 'http://planted@p', https_proxy: 'https://planted@p'}}
+storage: {files: [{path: /a, contents: {source: 'https://planted:planted@h/a?planted', http_headers: [{name: t, value: planted}]}}], luks: [{name: l, device: /dev/a, key_file: {inline: planted}}]}",
+    );
+    let items: Vec<String> = fetched
+        .inject_only()
+        .into_iter()
+        .map(|item| item.item)
+        .collect();
+    let shown = format!("{fetched:?} {items:?}");
+    assert!(!shown.contains("planted"), "{shown}");
+    assert!(shown.contains("https://h/a?…"), "{shown}");
     let errors = parse_text(
         &butane("passwd: {users: [{name: a, password_hash: \"$6$planted:x\"}]}"),
         Format::Butane,

@@ -85,13 +85,14 @@ fn paths() {
         "/proc/x",
         "/sys/x",
         "/dev/x",
-        "/boot/x",
         "/sysroot/x",
         "/ostree/x",
-        "/efi/x",
     ] {
         file(path, "rrrrrrr");
     }
+    // Ignition writes to the boot file system, which it mounts.
+    file("/boot/x", "rrcrrrr");
+    file("/efi/x", "rrcrrrr");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `ignition`: the version, other documents, and how Ignition fetches.
 
-use pleach_customization::{Customization, Proxy, Reference, Timeouts};
+use pleach_customization::{Customization, Proxy, Reference, Secret, Timeouts};
 use serde_json::{Value, json};
 
 use super::contents::resource;
@@ -28,10 +28,11 @@ pub(super) fn ignition(c: &Customization, version: &str) -> Value {
             ("httpTotal", json!(t.http_total)),
         ])
     };
+    let url = |proxy: &Option<Secret>| json!(proxy.as_ref().map(Secret::expose));
     let proxy = |p: &Proxy| {
         object([
-            ("httpProxy", json!(p.http_proxy)),
-            ("httpsProxy", json!(p.https_proxy)),
+            ("httpProxy", url(&p.http_proxy)),
+            ("httpsProxy", url(&p.https_proxy)),
             ("noProxy", json!(p.no_proxy)),
         ])
     };

@@ -29,11 +29,24 @@ pub(super) const RULES: &[Rule] = &[
         sources: "file-hierarchy(7)",
     },
     Rule {
+        subject: Subject::Path(Keeper::BootLoader),
+        what: "a path of the boot loader",
+        verdicts: Verdicts {
+            // It mounts the boot file system where the document says so, as for `grub`.
+            ignition: CARRIED,
+            ..all(not(
+                "it belongs to the boot loader",
+                "use kernel_arguments, or the boot loader's own tools",
+            ))
+        },
+        sources: "bootc \"Filesystem\"; Butane \"grub\"",
+    },
+    Rule {
         subject: Subject::Path(Keeper::Deployment),
-        what: "a path of the boot loader or the deployments",
+        what: "a path of the deployments",
         verdicts: all(not(
-            "it belongs to the boot loader and the deployments",
-            "use kernel_arguments, or the boot loader's own tools",
+            "it belongs to the deployments",
+            "use /etc, /var or /usr/local",
         )),
         sources: "bootc \"Filesystem\"",
     },
