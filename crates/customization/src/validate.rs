@@ -63,6 +63,14 @@ fn warn(origin: &Origin, message: impl Into<String>, found: &mut Vec<Diagnostic>
     found.push(Diagnostic::about(Severity::Warning, origin, message));
 }
 
+/// The line of another item, and its document if that is another one.
+fn line(other: &Origin, here: &Origin) -> String {
+    match other.file == here.file {
+        true => format!("line {}", other.line),
+        false => format!("line {} of {}", other.line, other.file),
+    }
+}
+
 fn duplicates<'a>(
     what: &str,
     items: &mut dyn Iterator<Item = (String, &'a Origin)>,
@@ -72,8 +80,8 @@ fn duplicates<'a>(
     for (name, origin) in items {
         match first.get(&name) {
             Some(earlier) => {
-                let line = earlier.line;
-                let message = format!("{what} '{name}' is given twice, first in line {line}");
+                let first = line(earlier, origin);
+                let message = format!("{what} '{name}' is given twice, first in {first}");
                 error(origin, message, found);
             }
             None => {
@@ -89,13 +97,13 @@ fn whole_disks(c: &Customization, found: &mut Vec<Diagnostic>) {
         let Some(disk) = c.disks.iter().find(|disk| disk.device == filesystem.device) else {
             continue;
         };
-        let line = disk.origin.line;
+        let line = line(&disk.origin, &filesystem.origin);
         if !disk.partitions.is_empty() {
             let message =
-                format!("this filesystem overwrites the partitions of the disk in line {line}");
+                format!("this filesystem overwrites the partitions of the disk in {line}");
             warn(&filesystem.origin, message, found);
         } else if disk.wipe_table == Some(true) && filesystem.wipe_filesystem != Some(true) {
-            let message = format!("the disk in line {line} is wiped, and this filesystem with it");
+            let message = format!("the disk in {line} is wiped, and this filesystem with it");
             warn(&filesystem.origin, message, found);
         }
     }
@@ -181,12 +189,12 @@ fn paths(c: &Customization, found: &mut Vec<Diagnostic>) {
     }
     for (taker, path, origin) in &items {
         if let Some((earlier, first)) = taken.get(path) {
-            let (words, line) = (earlier.words(), first.line);
+            let (words, line) = (earlier.words(), line(first, origin));
             // Two units of one name have been reported as that.
             if (*earlier, *taker) != (Taker::Unit, Taker::Unit) {
                 error(
                     origin,
-                    format!("path '{path}' is given twice: {words} has it in line {line}"),
+                    format!("path '{path}' is given twice: {words} has it in {line}"),
                     found,
                 );
             }
@@ -204,10 +212,10 @@ fn paths(c: &Customization, found: &mut Vec<Diagnostic>) {
                 continue;
             };
             if *taker != Taker::Directory {
-                let (words, line) = (taker.words(), first.line);
+                let (words, line) = (taker.words(), line(first, origin));
                 error(
                     origin,
-                    format!("'{path}' lies below '{parent}', which is {words} in line {line}"),
+                    format!("'{path}' lies below '{parent}', which is {words} in {line}"),
                     found,
                 );
             }

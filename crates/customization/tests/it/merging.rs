@@ -269,7 +269,9 @@ fn items_of_two_documents_can_be_in_each_others_way() {
     );
     let errors = merged(&document).unwrap_err();
     assert!(
-        errors.contains("'/a/b' lies below '/a', which is a file in line 1"),
+        errors.contains(
+            "'/a/b' lies below '/a', which is a file in line 1 of t.ign[$.ignition.config.merge.0]"
+        ),
         "{errors}"
     );
 }

@@ -21,7 +21,7 @@ pub(crate) struct Config {
 enum What {
     /// Say what is wrong with a document.
     Check(Document),
-    /// Print the document as Ignition JSON; the same document gives the same bytes.
+    /// Print the document as Ignition JSON of the lowest version that holds it; the same document gives the same bytes.
     ToIgnition(Document),
 }
 
