@@ -71,9 +71,9 @@ fn line(other: &Origin, here: &Origin) -> String {
     }
 }
 
-fn duplicates<'a>(
+fn duplicates(
     what: &str,
-    items: &mut dyn Iterator<Item = (String, &'a Origin)>,
+    items: &mut dyn Iterator<Item = (String, &Origin)>,
     found: &mut Vec<Diagnostic>,
 ) {
     let mut first: HashMap<String, &Origin> = HashMap::new();

@@ -127,7 +127,8 @@ impl Decoder<'_> {
         let groups: Vec<&str> = text.split('-').collect();
         let lengths = groups.iter().map(|group| group.len());
         let hexadecimal = |group: &&str| group.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !text.is_empty() && !(lengths.eq([8, 4, 4, 4, 12]) && groups.iter().all(hexadecimal)) {
+        let formed = lengths.eq([8, 4, 4, 4, 12]) && groups.iter().all(hexadecimal);
+        if !text.is_empty() && !formed {
             let message = format!(
                 "'{}' is no GUID: it has the form 01234567-89AB-CDEF-EDCB-A98765432101",
                 text.escape_debug()

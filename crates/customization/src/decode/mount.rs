@@ -9,7 +9,7 @@ pub(super) fn is_remote(filesystem: &Filesystem, luks: &[Luks]) -> bool {
     luks.iter().any(|volume| {
         let names = ["/dev/mapper/", "/dev/disk/by-id/dm-name-"];
         let device = |prefix: &&str| filesystem.device == format!("{prefix}{}", volume.name);
-        !volume.clevis.tang.is_empty() && names.iter().any(|prefix| device(prefix))
+        !volume.clevis.tang.is_empty() && names.iter().any(device)
     })
 }
 

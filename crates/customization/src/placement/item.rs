@@ -162,10 +162,7 @@ fn account(should_exist: Option<bool>, subject: Subject) -> Subject {
 
 fn named(owners: &[&Option<Owner>]) -> Option<Subject> {
     let other = |owner: &&Option<Owner>| matches!(owner, Some(Owner::Name(name)) if name != "root");
-    owners
-        .iter()
-        .any(|owner| other(owner))
-        .then_some(Subject::NamedOwner)
+    owners.iter().any(other).then_some(Subject::NamedOwner)
 }
 
 impl fmt::Display for Item<'_> {

@@ -338,7 +338,7 @@ fn what_is_read_is_said_again() {
 fn ignition_accepts_what_is_said_again() {
     let Ok(probe) = Command::new("ignition-validate").arg("--version").output() else {
         assert!(
-            std::env::var_os("CI").is_none(),
+            !std::env::var("CI").is_ok_and(|ci| ci == "true"),
             "ignition-validate is not installed"
         );
         eprintln!(
