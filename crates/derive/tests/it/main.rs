@@ -1,5 +1,7 @@
 //! One binary for all integration tests of the crate.
 
+mod secrecy;
+
 use std::io::Cursor;
 
 use pleach_customization::{Customization, Format, Input, NoLocalFiles, ParseOptions, parse};

@@ -1,0 +1,145 @@
+//! What a document keeps secret (password hashes) is in nothing that deriving makes or says, and in
+//! nothing that a debug print of any route shows.
+
+use pleach_customization::{
+    Customization, Format, Input, NoLocalFiles, ParseOptions, Route, parse, split,
+};
+use pleach_derive::{Options, plan, write_layer};
+use pleach_fs_tree::Timestamp;
+use pleach_inject::{CloudInitOptions, to_cloud_init, to_credentials, to_ignition, to_kickstart};
+use pleach_layer_merge::{Compression, LayerOptions};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::base;
+
+fn customization(document: &Value) -> Customization {
+    let text = document.to_string();
+    let input = Input {
+        name: "site.ign",
+        text: &text,
+        format: Format::Ignition,
+    };
+    match parse(&input, &NoLocalFiles, &ParseOptions::default()) {
+        Ok(parsed) => parsed.customization,
+        Err(errors) => panic!("{errors}\n{text}"),
+    }
+}
+
+/// A document with the token as the hash of some accounts' passwords, and other things around it.
+fn document() -> impl Strategy<Value = (String, Value)> {
+    let token = "[A-Za-z0-9./]{24}".prop_map(|text| format!("$6$pleach${text}"));
+    let users = proptest::collection::vec((any::<bool>(), any::<bool>()), 1..4);
+    let groups = proptest::collection::vec(any::<bool>(), 0..3);
+    let files = proptest::collection::vec((0..3usize, "[a-z ]{0,40}", any::<bool>()), 0..4);
+    (token, users, groups, files, any::<bool>()).prop_map(|(token, users, groups, files, argument)| {
+        let hash = |is: bool| if is { json!(token) } else { Value::Null };
+        let users: Vec<_> = (users.iter().enumerate())
+            .map(|(n, (secret, keys))| {
+                let keys = if *keys { json!(["ssh-ed25519 AAAA a"]) } else { json!([]) };
+                // The first one has the token always.
+                json!({ "name": format!("user{n}"), "uid": 2000 + n,
+                    "passwordHash": hash(*secret || n == 0), "sshAuthorizedKeys": keys })
+            })
+            .collect();
+        let groups: Vec<_> = (groups.iter().enumerate())
+            .map(|(n, secret)| {
+                json!({ "name": format!("group{n}"), "gid": 3000 + n, "passwordHash": hash(*secret) })
+            })
+            .collect();
+        let files: Vec<_> = (files.iter().enumerate())
+            .map(|(n, (place, text, private))| {
+                let place = ["/etc", "/usr/share", "/var/lib"][*place];
+                let mode = if *private { 0o600 } else { 0o644 };
+                let source = format!("data:,{}", text.replace(' ', "%20"));
+                json!({ "path": format!("{place}/file{n}"), "mode": mode,
+                    "contents": { "source": source } })
+            })
+            .collect();
+        let arguments = if argument { json!(["a=b"]) } else { json!([]) };
+        let document = json!({
+            "ignition": { "version": "3.4.0" },
+            "passwd": { "users": users, "groups": groups },
+            "storage": { "files": files },
+            "kernelArguments": { "shouldExist": arguments },
+        });
+        (token, document)
+    })
+}
+
+fn holds(text: &[u8], token: &str) -> bool {
+    text.windows(token.len())
+        .any(|part| part == token.as_bytes())
+}
+
+/// The layer's bytes, not compressed, and what is said about them.
+fn derived(c: &Customization) -> (Vec<u8>, String) {
+    let base = base();
+    let read = |bytes: &Vec<u8>| Some(bytes.clone());
+    let options = Options {
+        mtime: Timestamp::from_seconds(9),
+    };
+    let derivation = match plan(c, &base, &read, &options) {
+        Ok(derivation) => derivation,
+        Err(error) => return (Vec::new(), format!("{error} {error:?}")),
+    };
+    let mut bytes = Vec::new();
+    let mut source = |bytes: &Vec<u8>| Ok(std::io::Cursor::new(bytes.clone()));
+    let options = LayerOptions {
+        compression: Compression::None,
+        ..LayerOptions::default()
+    };
+    let written = write_layer(
+        &base,
+        &derivation,
+        |a, b| a == b,
+        &mut source,
+        &mut bytes,
+        &options,
+    )
+    .expect("written");
+    (bytes, format!("{derivation:?} {written:?}"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_password_hash_is_nowhere_but_where_it_is_asked_for((token, document) in document()) {
+        let c = customization(&document);
+        prop_assert!(!holds(format!("{c:?}").as_bytes(), &token), "Debug of the document");
+
+        // The whole document is refused, without a word of what it keeps.
+        let (layer, said) = derived(&c);
+        prop_assert!(layer.is_empty(), "a layer was made of a document with a password");
+        prop_assert!(!holds(said.as_bytes(), &token), "the refusal: {said}");
+
+        // What derives has nothing of it; the rest has all of it.
+        let parts = split(&c, Route::Derive);
+        let (layer, said) = derived(&parts.carried);
+        prop_assert!(!layer.is_empty(), "nothing was derived: {said}");
+        prop_assert!(!holds(&layer, &token), "the layer");
+        prop_assert!(!holds(said.as_bytes(), &token), "what is said of the layer");
+        let rest = to_ignition(&parts.remainder);
+        prop_assert!(holds(rest.as_str().as_bytes(), &token), "the remainder has lost it");
+        let shown = format!("{parts:?} {rest:?}");
+        prop_assert!(!holds(shown.as_bytes(), &token), "Debug of the parts");
+
+        // Each injection has it, and shows none of it.
+        let site = split(&c, Route::CloudInit).carried;
+        let cloud = to_cloud_init(&site, &CloudInitOptions::default()).expect("carried");
+        prop_assert!(holds(cloud.user_data.expose(), &token), "cloud-init has lost it");
+        let kickstart = to_kickstart(&split(&c, Route::Kickstart).carried).expect("carried");
+        prop_assert!(holds(kickstart.text.expose(), &token), "the kickstart has lost it");
+        // A group's password takes its accounts with it into the remainder.
+        let parts = split(&c, Route::Credentials);
+        let credentials = to_credentials(&parts.carried).expect("carried");
+        let values = credentials.credentials.iter().map(|c| c.value.expose());
+        let has = values.into_iter().any(|value| holds(value, &token));
+        let rest = to_ignition(&parts.remainder);
+        let has = has || holds(rest.as_str().as_bytes(), &token);
+        prop_assert!(has, "credentials and their remainder have lost it");
+        let shown = format!("{cloud:?} {kickstart:?} {credentials:?}");
+        prop_assert!(!holds(shown.as_bytes(), &token), "Debug of an injection");
+    }
+}
