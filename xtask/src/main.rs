@@ -20,6 +20,7 @@ mod libtest;
 mod setup;
 mod test;
 mod tidy;
+mod tools;
 mod workspace;
 
 use clap::{Parser, Subcommand};

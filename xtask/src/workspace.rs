@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use xshell::{Shell, cmd};
 
-use crate::base;
+use crate::{base, tools};
 
 /// The checkout and its build directory.
 pub(crate) struct Workspace {
@@ -86,6 +86,9 @@ impl Workspace {
                 ..base::Options::default()
             };
             environment.push((variable, base::build(self, &options)?.layout()));
+        }
+        if let Some(path) = tools::ksvalidator(self) {
+            environment.push(("PLEACH_KSVALIDATOR".to_owned(), path.display().to_string()));
         }
         Ok(environment)
     }
