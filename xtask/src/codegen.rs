@@ -13,7 +13,8 @@ const FILES: [(&str, &str); 2] = [
 ];
 
 /// Documents that a test of a crate makes, since it can read both its data and the crate.
-const BY_TESTS: [(&str, &str); 2] = [
+const BY_TESTS: [(&str, &str); 3] = [
+    ("pleach-customization", "the_table_of_cases_is_current"),
     ("pleach-etc-merge", "the_table_of_profiles_is_current"),
     (
         "pleach-layer-merge",

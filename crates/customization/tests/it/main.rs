@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Tests read their fixtures.
 
 mod accounts;
+mod cases;
 mod documents;
 mod errors;
 mod errors_disks;
