@@ -6,7 +6,9 @@
     reason = "a test suite opens what its environment names"
 )]
 
+pub mod cases;
 pub mod disk;
 pub mod faults;
+pub mod screen;
 pub mod setting;
 pub mod shared;

@@ -64,12 +64,35 @@ impl Setting {
         Ok(format!("{layout}:{tag}"))
     }
 
-    /// The demo's customization.
-    pub fn site() -> PathBuf {
+    /// The folder of documents.
+    pub fn customizations() -> PathBuf {
         let top = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
             .expect("in the workspace");
-        top.join("fixtures/customizations/site.bu")
+        top.join("fixtures/customizations")
+    }
+
+    /// The demo's customization.
+    pub fn site() -> PathBuf {
+        Self::customizations().join("site.bu")
+    }
+
+    /// `pleach` with arguments, which has to succeed.
+    ///
+    /// # Errors
+    /// With what it said.
+    pub fn done(&self, arguments: &[&str]) -> Result<Answer> {
+        let answer = self.pleach(arguments)?;
+        let Answer {
+            code,
+            stdout,
+            stderr,
+        } = &answer;
+        anyhow::ensure!(
+            *code == Some(0),
+            "{arguments:?}: {code:?}\n{stdout}\n{stderr}"
+        );
+        Ok(answer)
     }
 
     /// `pleach` with arguments; its output comes back, whatever its exit code.

@@ -21,6 +21,9 @@ pub(crate) struct Test {
     /// List the tests instead of running them.
     #[arg(long)]
     list: bool,
+    /// In the tier vm, boot each case by derive, etc and ignition, and compare them. It takes an hour.
+    #[arg(long)]
+    all: bool,
     /// Write a JUnit report here.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -85,10 +88,13 @@ impl Test {
         let packages = tiers.iter().flat_map(|tier| tier.packages());
         let mut following = packages.skip(1);
         for tier in &tiers {
-            let environment = match tier {
+            let mut environment = match tier {
                 Tier::Vm if !self.list => workspace.vm_environment()?,
                 _ => Vec::new(),
             };
+            if self.all {
+                environment.push(("PLEACH_CASES".to_owned(), "all".to_owned()));
+            }
             for package in tier.packages() {
                 let next = following.next();
                 if !self.cargo_test(workspace, package, next, &environment, &mut reader)? {

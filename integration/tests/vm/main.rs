@@ -6,6 +6,8 @@
     reason = "a test suite opens what its environment names, and talks to a person"
 )]
 
+mod cases;
+
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
@@ -47,6 +49,7 @@ fn main() {
             fault_is_found(setting, fault)
         })
     }));
+    trials.extend(cases::trials(&setting));
     if let Err(why) = &*setting
         && !arguments.list
         && !in_ci()
@@ -64,7 +67,7 @@ fn main() {
 
 /// A test. Where it cannot run it is ignored, and already listed so, that nextest shows it as
 /// skipped too; where `CI=true` it fails.
-fn trial(
+pub(crate) fn trial(
     name: &str,
     setting: &Arc<Result<Setting>>,
     test: impl FnOnce(&Setting) -> Result<()> + Send + 'static,
