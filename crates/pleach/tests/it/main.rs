@@ -8,6 +8,7 @@
 
 mod documents;
 mod etc;
+mod hello_image;
 mod images;
 
 use std::path::Path;
