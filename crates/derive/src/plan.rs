@@ -1,7 +1,7 @@
 //! What deriving adds to a base image, before any byte of a layer is written.
 
 use pleach_customization::accounts::{self, AccountPlan, BaseAccounts};
-use pleach_customization::lower::{self, Action, Change, LowerOptions, TreeView};
+use pleach_customization::lower::{self, Action, Change, LowerOptions, TreeView, UnitsIn};
 use pleach_customization::{Customization, Origin, Placement, Refusal, Refused, Route, carried};
 use pleach_fs_tree::{Metadata, Timestamp, Tree, TreePath, escape};
 
@@ -32,6 +32,8 @@ impl<C: std::fmt::Debug> std::fmt::Debug for Content<C> {
 pub struct Options {
     /// The modification time of everything that is added; the same time gives the same layer.
     pub mtime: Timestamp,
+    /// Where units of the document go.
+    pub units_in: UnitsIn,
 }
 
 /// A derived image as a value: the base's tree with the customization in it.
@@ -63,12 +65,11 @@ pub fn plan<C: Clone>(
     let view = TreeView::new(base, read);
     let base_accounts = BaseAccounts::read(&view);
     let account_plan = accounts::plan(&customization.users, &customization.groups, &base_accounts)?;
-    let changes = lower::lower(
-        customization,
-        &account_plan,
-        &view,
-        &LowerOptions::default(),
-    )?;
+    let lowering = LowerOptions {
+        units_in: options.units_in,
+        ..LowerOptions::default()
+    };
+    let changes = lower::lower(customization, &account_plan, &view, &lowering)?;
 
     let mut work = Work {
         derivation: Derivation {

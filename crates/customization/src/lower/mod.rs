@@ -24,6 +24,9 @@ use work::Work;
 /// The preset file that [`lower`] writes: line for line what Ignition writes into its own.
 pub const PRESET_PATH: &str = "/etc/systemd/system-preset/20-pleach.preset";
 
+/// As [`PRESET_PATH`], with [`UnitsIn::Usr`].
+pub const IMAGE_PRESET_PATH: &str = "/usr/lib/systemd/system-preset/20-pleach.preset";
+
 /// One change to a tree. Changes are made in order; a later one sees what an earlier one left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -129,9 +132,26 @@ pub enum AuthorizedKeys {
     IgnitionFragment,
 }
 
+/// Where a document's unit files, drop-ins and presets are written.
+///
+/// Links that enable, disable or mask are in `/etc/systemd/system` in either case, as systemctl(1)
+/// makes them: a link that starts a unit from `/usr` could not be taken away on the machine, and
+/// systemctl would call the unit disabled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UnitsIn {
+    /// `/etc/systemd`, for the machine's own: as Ignition writes them.
+    #[default]
+    Etc,
+    /// `/usr/lib/systemd`, for the image's: as packages do. What `/etc` has under the same name, which
+    /// would hide it, is removed.
+    Usr,
+}
+
 /// Choices of the caller.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LowerOptions {
+    /// Where units go.
+    pub units_in: UnitsIn,
     /// Where SSH keys go.
     pub authorized_keys: AuthorizedKeys,
 }
@@ -255,6 +275,6 @@ pub fn lower(
     let mut work = Work::new(base);
     homes::lower(&mut work, accounts, options);
     storage::lower(&mut work, customization, accounts);
-    systemd::lower(&mut work, customization);
+    systemd::lower(&mut work, customization, options.units_in);
     work.finish()
 }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::install;
-use super::unit_file::ETC;
+use super::unit_file::{ETC, USR};
 use super::work::Work;
-use super::{Action, BaseView, Kind, PRESET_PATH};
+use super::{Action, BaseView, IMAGE_PRESET_PATH, Kind, PRESET_PATH, UnitsIn};
 use crate::model::{Customization, Origin, Unit};
 use crate::unit_name::UnitName;
 
-pub(super) fn lower(work: &mut Work<'_>, c: &Customization) {
+pub(super) fn lower(work: &mut Work<'_>, c: &Customization, place: UnitsIn) {
     for unit in &c.units {
-        files(work, unit);
+        files(work, unit, place);
         mask(work, unit);
     }
     // All files first: a unit's [Install] may name another of them.
@@ -24,28 +24,31 @@ pub(super) fn lower(work: &mut Work<'_>, c: &Customization) {
             _ => {}
         }
     }
-    presets(work, &c.units);
+    presets(work, &c.units, place);
 }
 
-fn files(work: &mut Work<'_>, unit: &Unit) {
+fn files(work: &mut Work<'_>, unit: &Unit, place: UnitsIn) {
     for dropin in &unit.dropins {
         if let Some(contents) = &dropin.contents {
-            let path = format!("{ETC}/{}.d/{}", unit.name, dropin.name);
-            write(work, &path, contents, &dropin.origin);
+            let name = format!("{}.d/{}", unit.name, dropin.name);
+            write(work, &name, contents, place, &dropin.origin);
         }
     }
     if let Some(contents) = unit.unit_file() {
-        write(
-            work,
-            &format!("{ETC}/{}", unit.name),
-            contents,
-            &unit.origin,
-        );
+        write(work, &unit.name, contents, place, &unit.origin);
     }
 }
 
-fn write(work: &mut Work<'_>, path: &str, contents: &str, origin: &Origin) {
-    let Some(resolved) = work.parent_resolved(path, origin) else {
+/// Writes a file of the unit search path, by its name below it.
+fn write(work: &mut Work<'_>, name: &str, contents: &str, place: UnitsIn, origin: &Origin) {
+    let path = match place {
+        UnitsIn::Etc => format!("{ETC}/{name}"),
+        UnitsIn::Usr => {
+            unhide(work, &format!("{ETC}/{name}"), origin);
+            format!("{USR}/{name}")
+        }
+    };
+    let Some(resolved) = work.parent_resolved(&path, origin) else {
         return;
     };
     if work
@@ -72,6 +75,17 @@ fn write(work: &mut Work<'_>, path: &str, contents: &str, origin: &Origin) {
         },
         origin,
     );
+}
+
+/// Takes away what would hide a file of the image: in `/etc`, the contents would have replaced it.
+fn unhide(work: &mut Work<'_>, path: &str, origin: &Origin) {
+    let Ok(path) = work.resolve_parent(path.as_bytes()) else {
+        return;
+    };
+    let now = work.node(&path).map(|node| node.kind);
+    if matches!(now, Some(Kind::File | Kind::Symlink(_))) {
+        work.change(&path, Action::Remove, origin);
+    }
 }
 
 fn mask(work: &mut Work<'_>, unit: &Unit) {
@@ -102,7 +116,7 @@ fn mask(work: &mut Work<'_>, unit: &Unit) {
 }
 
 /// Adds this customization's lines to the preset file.
-fn presets(work: &mut Work<'_>, units: &[Unit]) {
+fn presets(work: &mut Work<'_>, units: &[Unit], place: UnitsIn) {
     let Some(origin) = units
         .iter()
         .find(|unit| unit.enabled.is_some())
@@ -110,7 +124,11 @@ fn presets(work: &mut Work<'_>, units: &[Unit]) {
     else {
         return;
     };
-    let Some(path) = work.parent_resolved(PRESET_PATH, origin) else {
+    let path = match place {
+        UnitsIn::Etc => PRESET_PATH,
+        UnitsIn::Usr => IMAGE_PRESET_PATH,
+    };
+    let Some(path) = work.parent_resolved(path, origin) else {
         return;
     };
     let mut contents = match work.node(&path) {

@@ -9,12 +9,11 @@ use crate::unit_text;
 /// Where units of the administrator are, and where links that enable are made.
 pub(super) const ETC: &str = "/etc/systemd/system";
 
+/// Where units of the image are.
+pub(super) const USR: &str = "/usr/lib/systemd/system";
+
 /// Where unit files are looked for, the first first.
-const SEARCH: &[&str] = &[
-    ETC,
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-];
+const SEARCH: &[&str] = &[ETC, "/usr/local/lib/systemd/system", USR];
 
 /// A unit that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]

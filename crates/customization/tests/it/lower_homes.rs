@@ -21,6 +21,7 @@ d /var/home/core 700 1000:1000
 fn check(users: &str, keys: AuthorizedKeys, expect: &str) {
     let options = LowerOptions {
         authorized_keys: keys,
+        ..LowerOptions::default()
     };
     let got = lowered(&format!("passwd:\n  users: [{users}]"), TREE, &options);
     assert_eq!(got, expect, "\n--- users\n{users}");

@@ -1,5 +1,6 @@
 //! One binary for all integration tests of the crate.
 
+mod parts;
 mod secrecy;
 
 use std::io::Cursor;
@@ -89,6 +90,7 @@ fn derive(body: &str) -> Result<Derived, String> {
     let read = |bytes: &Vec<u8>| Some(bytes.clone());
     let options = Options {
         mtime: Timestamp::from_seconds(9),
+        ..Options::default()
     };
     let derivation = plan(&site(body), &base, &read, &options).map_err(|e| e.to_string())?;
     let mut bytes = Vec::new();
