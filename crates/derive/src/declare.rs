@@ -65,24 +65,23 @@ fn specifiers(bytes: &[u8]) -> Option<String> {
 
 /// The `kargs.d` file: `kargs = ["a", "b"]`.
 pub(crate) fn kargs_toml<'a>(arguments: impl Iterator<Item = &'a str>) -> String {
-    let mut out = String::from("kargs = [");
-    for (index, argument) in arguments.enumerate() {
-        if index > 0 {
-            out.push_str(", ");
-        }
-        out.push('"');
-        for c in argument.chars() {
-            match c {
-                '"' | '\\' => out.extend(['\\', c]),
-                c if c.is_control() => {
-                    write!(out, "\\u{:04X}", u32::from(c)).expect("writing to a string");
-                }
-                c => out.push(c),
+    let arguments: Vec<String> = arguments.map(quoted).collect();
+    format!("kargs = [{}]\n", arguments.join(", "))
+}
+
+/// A string as TOML and JSON both write it.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => {
+                write!(out, "\\u{:04X}", u32::from(c)).expect("writing to a string");
             }
+            c => out.push(c),
         }
-        out.push('"');
     }
-    out.push_str("]\n");
+    out.push('"');
     out
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, Cursor, Read, Write};
 
 use pleach_fs_tree::{ContentSource, Tree};
-use pleach_layer_merge::{Error, FileSize, LayerOptions, WrittenLayer};
+use pleach_layer_merge::{Changes, Error, FileSize, LayerOptions, WrittenLayer};
 
 use crate::{Content, Derivation};
 
@@ -17,7 +17,7 @@ impl<C: FileSize> FileSize for Content<C> {
 }
 
 /// Reads base contents from the base and new ones from memory.
-struct Source<'a, C>(&'a mut dyn ContentSource<C>);
+pub(crate) struct Source<'a, C>(pub(crate) &'a mut dyn ContentSource<C>);
 
 impl<C> ContentSource<Content<C>> for Source<'_, C> {
     fn open(&mut self, content: &Content<C>) -> io::Result<Box<dyn Read + '_>> {
@@ -26,6 +26,16 @@ impl<C> ContentSource<Content<C>> for Source<'_, C> {
             Content::New(bytes) => Ok(Box::new(Cursor::new(bytes.clone()))),
         }
     }
+}
+
+/// What makes the derived tree of the base's.
+pub(crate) fn changes<C: Clone>(
+    base: &Tree<C>,
+    derivation: &Derivation<C>,
+    same: impl Fn(&C, &C) -> bool,
+) -> Changes<Content<C>> {
+    let same = |a: &C, b: &Content<C>| matches!(b, Content::Base(b) if same(a, b));
+    pleach_layer_merge::diff(base, &derivation.tree, same)
 }
 
 /// Writes what the derivation adds to `base`, the tree that it was planned on, as one layer. The
@@ -42,7 +52,6 @@ pub fn write_layer<C: Clone + FileSize>(
     out: impl Write,
     options: &LayerOptions,
 ) -> Result<WrittenLayer, Error> {
-    let same = |a: &C, b: &Content<C>| matches!(b, Content::Base(b) if same(a, b));
-    let changes = pleach_layer_merge::diff(base, &derivation.tree, same);
+    let changes = changes(base, derivation, same);
     pleach_layer_merge::write_layer(&changes, &mut Source(source), out, options)
 }
