@@ -7,9 +7,11 @@ use xshell::cmd;
 use crate::workspace::Workspace;
 
 /// What `pleach generate` is asked for, and where it is kept.
-const FILES: [(&str, &str); 2] = [
+const FILES: [(&str, &str); 4] = [
     ("reference", "docs/cli.md"),
     ("etc-schema", "docs/schemas/etc.json"),
+    ("plan-schema", "docs/schemas/plan.json"),
+    ("placement", "docs/placement.md"),
 ];
 
 /// Documents that a test of a crate makes, since it can read both its data and the crate.

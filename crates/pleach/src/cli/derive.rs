@@ -1,12 +1,12 @@
 //! `pleach derive`: a customization into an image.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use clap::Args;
-use pleach_customization::{Customization, Verdict};
-use pleach_derive::{Derivation, Options};
+use clap::{Args, ValueEnum};
+use pleach_customization::{Customization, Split};
+use pleach_derive::{ARCHIVE, Containerfile, Derivation, Options};
 use pleach_fs_tree::Timestamp;
 use pleach_layer_merge::{
     Compression, ContentRef, History, LayerOptions, Layout, append_layer, contents,
@@ -17,6 +17,7 @@ use super::exit::End;
 use super::fetch::Source;
 use super::image::{self, Merged, OpenImage, Reader, make};
 use super::output;
+use super::remainder::{self, Remainder};
 
 /// Build an image: the base's layers and one more that holds the customization.
 ///
@@ -29,28 +30,128 @@ pub(crate) struct Derive {
     #[command(flatten)]
     document: Document,
     /// Where the image is written: oci:DIR[:TAG]
-    #[arg(long, value_name = "IMAGE")]
-    output: String,
+    #[arg(long, value_name = "IMAGE", required_unless_present = "containerfile")]
+    output: Option<String>,
+    /// Write a Containerfile there, with the archive that it adds: `podman build DIR` gives the same
+    /// tree as the layer. Replaces those that are there.
+    #[arg(long, value_name = "DIR")]
+    containerfile: Option<PathBuf>,
+    #[command(flatten)]
+    placing: Placing,
+    #[command(flatten)]
+    remainder: Remainder,
     #[command(flatten)]
     source: Source,
+}
+
+/// Where things are put that may be in several places.
+#[derive(Args, Clone, Copy, Default)]
+pub(crate) struct Placing {
+    /// Where unit files, drop-ins and presets of the document are put. Links that enable or mask are
+    /// in /etc in either case, as systemctl makes them.
+    #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
+    units_in: UnitsIn,
+}
+
+/// The place of units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum UnitsIn {
+    /// /etc/systemd: as injection puts them. A machine may change them, and keeps its change.
+    #[default]
+    Etc,
+    /// /usr/lib/systemd: as packages put them. They follow the image.
+    Usr,
+}
+
+impl Placing {
+    fn options(self, base: &OpenImage) -> Result<Options> {
+        let seconds = i64::try_from(base.created()).context("the base is from a far future")?;
+        Ok(Options {
+            mtime: Timestamp::from_seconds(seconds),
+            units_in: match self.units_in {
+                UnitsIn::Etc => pleach_customization::lower::UnitsIn::Etc,
+                UnitsIn::Usr => pleach_customization::lower::UnitsIn::Usr,
+            },
+        })
+    }
 }
 
 impl Derive {
     pub(crate) fn run(&self) -> Result<End> {
         let customization = self.document.read()?;
-        let (folder, tag) = image::layout_name(&self.output)?;
+        let output = self.output.as_deref().map(image::layout_name).transpose()?;
         let base = image::open(&self.base, &self.source)?;
-        let merged = base.merge(&make(&folder)?)?;
-        let derivation = plan(&customization, &merged, &base)?;
-        for note in &derivation.notes {
-            if let Verdict::CarriedDifferently { how, why } = note.verdict {
-                output::step(&format!("{}: {}: {how}: {why}", note.origin, note.item));
+        let folders = output
+            .as_ref()
+            .map(|(folder, _)| folder)
+            .or(self.containerfile.as_ref());
+        let merged = base.merge(&make(folders.context("clap asks for one of them")?)?)?;
+        let derivation = match self.remainder.allow_remainder {
+            true => {
+                let (parts, derivation) = divide(&customization, &merged, &base, &self.placing)?;
+                self.remainder.finish(&parts)?;
+                derivation
             }
+            false => {
+                let derivation = plan(&customization, &merged, &base, &self.placing)?;
+                remainder::tell(&derivation.notes);
+                derivation
+            }
+        };
+        if let Some(folder) = &self.containerfile {
+            write_containerfile(&self.base, &base, &merged, &derivation, folder)?;
         }
-        let derived = write(&base, &merged, &derivation, &folder, tag)?;
-        output::print(&format!("{}@{}\n", derived.reference(), derived.digest()))?;
+        if let Some((folder, tag)) = output {
+            let derived = write(&base, &merged, &derivation, &folder, tag)?;
+            output::print(&format!("{}@{}\n", derived.reference(), derived.digest()))?;
+        }
         Ok(End::Fine)
     }
+}
+
+/// Writes `Containerfile` and the archive that it adds.
+fn write_containerfile(
+    reference: &str,
+    base: &OpenImage,
+    merged: &Merged,
+    derivation: &Derivation<ContentRef>,
+    folder: &Path,
+) -> Result<()> {
+    // A registry's image is named with its digest, as podman does; others as they are.
+    let from = match reference.strip_prefix("docker://") {
+        Some(name) => format!(
+            "{}@{}",
+            name.split('@').next().unwrap_or(name),
+            base.digest()
+        ),
+        None => reference.to_owned(),
+    };
+    let same = |a: &ContentRef, b: &ContentRef| a.content() == b.content();
+    let made = Containerfile::new(merged.tree(), derivation, same, &from)?;
+    let folder_dir = make(folder)?;
+    match made.has_archive() {
+        true => {
+            let mut archive = folder_dir.create(ARCHIVE)?;
+            let options = LayerOptions {
+                compression: Compression::None,
+                ..LayerOptions::default()
+            };
+            made.write_archive(&mut contents(), &mut archive, &options)?;
+        }
+        false => folder_dir
+            .remove_file(ARCHIVE)
+            .or_else(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            })?,
+    }
+    folder_dir.write("Containerfile", made.text())?;
+    output::step(&format!(
+        "{}/Containerfile: podman build {}",
+        folder.display(),
+        folder.display()
+    ));
+    Ok(())
 }
 
 /// Plans the derivation; what is added has the base's own time.
@@ -58,16 +159,29 @@ pub(crate) fn plan(
     customization: &Customization,
     merged: &Merged,
     base: &OpenImage,
+    placing: &Placing,
 ) -> Result<Derivation<ContentRef>> {
-    let seconds = i64::try_from(base.created()).context("the base is from a far future")?;
-    let options = Options {
-        mtime: Timestamp::from_seconds(seconds),
-    };
+    let options = placing.options(base)?;
     let reader = Reader::default();
     let read = |content: &ContentRef| reader.read(content);
-    let derivation = pleach_derive::plan(customization, merged.tree(), &read, &options)?;
+    let derivation = pleach_derive::plan(customization, merged.tree(), &read, &options);
     reader.finish()?;
-    Ok(derivation)
+    Ok(derivation?)
+}
+
+/// As [`plan`], for what a layer on this base can hold; with what it cannot.
+pub(crate) fn divide(
+    customization: &Customization,
+    merged: &Merged,
+    base: &OpenImage,
+    placing: &Placing,
+) -> Result<(Split, Derivation<ContentRef>)> {
+    let options = placing.options(base)?;
+    let reader = Reader::default();
+    let read = |content: &ContentRef| reader.read(content);
+    let divided = pleach_derive::divide(customization, merged.tree(), &read, &options);
+    reader.finish()?;
+    Ok(divided?)
 }
 
 /// Writes the derived image into the layout in `folder`, with all of the base's blobs.

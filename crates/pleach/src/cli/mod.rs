@@ -15,7 +15,12 @@ mod lint;
 mod local;
 mod ostree;
 pub(crate) mod output;
+pub(crate) mod plan;
+mod private;
+mod remainder;
+mod split;
 mod unpack;
+pub(crate) mod verdicts;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -31,7 +36,9 @@ pub(crate) enum Verb {
     Lint(lint::Lint),
     Unpack(unpack::Unpack),
     Config(config::Config),
+    Plan(plan::Plan),
     Derive(derive::Derive),
+    Split(split::Split),
     Inject(inject::Inject),
     Etc(etc::Etc),
     Compare(compare::Compare),
@@ -46,7 +53,9 @@ impl Verb {
             Self::Lint(verb) => verb.run(),
             Self::Unpack(verb) => verb.run(),
             Self::Config(verb) => verb.run(),
+            Self::Plan(verb) => verb.run(),
             Self::Derive(verb) => verb.run(),
+            Self::Split(verb) => verb.run(),
             Self::Inject(verb) => verb.run(),
             Self::Etc(verb) => verb.run(),
             Self::Compare(verb) => verb.run(),

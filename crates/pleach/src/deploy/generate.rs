@@ -5,6 +5,8 @@ use clap::{Args, Subcommand};
 
 use crate::cli::etc::json;
 use crate::cli::exit::End;
+use crate::cli::plan;
+use crate::policy;
 
 /// Print generated documentation.
 #[derive(Args)]
@@ -19,6 +21,10 @@ enum What {
     Reference,
     /// The JSON schema of what `pleach etc` prints.
     EtcSchema,
+    /// The JSON schema of what `pleach plan` prints.
+    PlanSchema,
+    /// What each route carries, as Markdown.
+    Placement,
 }
 
 impl Generate {
@@ -26,6 +32,8 @@ impl Generate {
         match self.what {
             What::Reference => print!("{}", reference(command)),
             What::EtcSchema => println!("{}", serde_json::to_string_pretty(&json::schema())?),
+            What::PlanSchema => println!("{}", serde_json::to_string_pretty(&plan::schema())?),
+            What::Placement => print!("{}", policy::page()),
         }
         Ok(End::Fine)
     }

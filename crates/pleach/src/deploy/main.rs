@@ -16,6 +16,7 @@ mod deploy;
 mod files;
 mod generate;
 mod parity;
+mod policy;
 
 use std::process::ExitCode;
 

@@ -197,3 +197,13 @@ fn the_reference_is_current() {
 fn the_schema_of_etc_is_current() {
     current("etc-schema", "docs/schemas/etc.json");
 }
+
+#[test]
+fn the_schema_of_plan_is_current() {
+    current("plan-schema", "docs/schemas/plan.json");
+}
+
+#[test]
+fn the_page_of_the_policy_is_current() {
+    current("placement", "docs/placement.md");
+}

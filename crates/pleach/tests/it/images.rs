@@ -36,7 +36,7 @@ kernel_arguments: { should_exist: [site=one] }
 ";
 
 /// A layout `base` with the tag `v1`, and the document `site.bu`.
-fn prepare(folder: &Path) {
+pub(crate) fn prepare(folder: &Path) {
     std::fs::write(folder.join("site.bu"), SITE).expect("written");
     std::fs::create_dir(folder.join("base")).expect("made");
     let dir = Dir::open_ambient_dir(folder.join("base"), ambient_authority()).expect("opened");
@@ -80,7 +80,7 @@ fn derive(folder: &Path, output: &str) -> String {
 }
 
 /// Whether a program is there; where `CI=true` it must be.
-fn has(test: &str, program: &str) -> bool {
+pub(crate) fn has(test: &str, program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok();
     let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
     assert!(found || !ci, "{program} is missing");
@@ -90,7 +90,7 @@ fn has(test: &str, program: &str) -> bool {
     found
 }
 
-fn run(folder: &Path, program: &str, arguments: &[&str]) -> String {
+pub(crate) fn run(folder: &Path, program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)
         .current_dir(folder)

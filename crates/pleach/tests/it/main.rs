@@ -10,6 +10,7 @@ mod documents;
 mod etc;
 mod hello_image;
 mod images;
+mod parts;
 
 use std::path::Path;
 use std::process::Command;

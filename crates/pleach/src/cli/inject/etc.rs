@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use cap_std::fs::Dir;
 use clap::Args;
+use pleach_customization::{Customization, Refusal, Route, split_without};
 use pleach_fs_tree::{FileContent, Kind, ScanOptions, Tree, TreePath, escape, scan};
 use pleach_inject::EtcPlan;
 
@@ -12,6 +13,7 @@ use crate::cli::config::Document;
 use crate::cli::etc::Recorder;
 use crate::cli::image::{Reader, open_dir, today};
 use crate::cli::output;
+use crate::cli::remainder::Remainder;
 
 /// Into the /etc and /var of a deployment that is not booted.
 #[derive(Args)]
@@ -27,9 +29,9 @@ pub(super) struct Etc {
     /// Print the plan and write nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Write although kernel arguments cannot be: they belong to the boot entry, which is not here.
-    #[arg(long)]
-    allow_remainder: bool,
+    /// Kernel arguments are left too: they belong to the boot entry, which is not in the deployment.
+    #[command(flatten)]
+    remainder: Remainder,
     /// Record in the deployment's ownership ledger what is put into its /etc, account files apart, so
     /// that `pleach etc` can say why it is there and take it back.
     #[arg(long)]
@@ -38,7 +40,15 @@ pub(super) struct Etc {
 
 impl Etc {
     pub(super) fn run(&self) -> Result<()> {
-        let customization = self.document.read()?;
+        let mut customization = self.document.read()?;
+        let parts = match self.remainder.allow_remainder {
+            true => {
+                let parts = split_without(&customization, Route::Etc, &arguments(&customization));
+                customization = parts.carried.clone();
+                Some(parts)
+            }
+            false => None,
+        };
         let root = open_dir(&self.deployment)?;
         let etc = root
             .open_dir("etc")
@@ -57,9 +67,9 @@ impl Etc {
         reader.finish()?;
         output::print(&describe(&plan))?;
         let arguments = plan.kernel_arguments.len() + plan.removed_kernel_arguments.len();
-        if arguments > 0 && !self.dry_run && !self.allow_remainder {
+        if arguments > 0 && !self.dry_run {
             anyhow::bail!(
-                "{arguments} kernel arguments belong to the boot entry, which is not in the deployment; nothing was written. Set them there and say --allow-remainder"
+                "{arguments} kernel arguments belong to the boot entry, which is not in the deployment; nothing was written. Set them there, or leave them to Ignition with --allow-remainder"
             );
         }
         if self.dry_run {
@@ -81,8 +91,25 @@ impl Etc {
             let count = recorder.record(&etc, &self.deployment, changes)?;
             output::step(&format!("{count} paths are in the ownership ledger"));
         }
-        Ok(())
+        // Last, so that a document for what is left means that the rest is done.
+        parts.map_or(Ok(()), |parts| self.remainder.finish(&parts))
     }
+}
+
+/// Kernel arguments, as refusals of this verb.
+fn arguments(customization: &Customization) -> Vec<Refusal> {
+    let arguments = &customization.kernel_arguments;
+    let both = arguments
+        .should_exist
+        .iter()
+        .chain(&arguments.should_not_exist);
+    both.map(|argument| Refusal {
+        origin: argument.origin.clone(),
+        item: format!("kernel argument {}", argument.value),
+        why: "it belongs to the boot entry, which is not in the deployment",
+        instead: "set it there",
+    })
+    .collect()
 }
 
 /// Where a regular file is.

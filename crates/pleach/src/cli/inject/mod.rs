@@ -1,21 +1,21 @@
 //! `pleach inject`: a customization beside the image.
 
 mod etc;
-mod files;
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
-use pleach_customization::{Customization, Placement, Verdict, carried};
+use pleach_customization::{Customization, Placement, Refusal, Refused, carried};
 use pleach_fs_tree::materialize;
-use pleach_inject::{CloudInitOptions, ConfextOptions, Sealed};
+use pleach_inject::{CloudInitOptions, ConfextError, ConfextOptions, CredentialsError, Sealed};
 
 use super::config::Document;
 use super::exit::End;
 use super::image::materialize_options;
 use super::output;
-use files::Folder;
+use super::private::Folder;
+use super::remainder::{Remainder, tell};
 
 /// Write a customization into a deployment, or in the words of what sets a machine up.
 #[derive(Args)]
@@ -44,6 +44,8 @@ struct Output {
     /// names are replaced.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
+    #[command(flatten)]
+    remainder: Remainder,
 }
 
 /// As user-data and meta-data of cloud-init's NoCloud, for the machine's own first boot.
@@ -112,17 +114,19 @@ impl Inject {
     }
 }
 
-fn tell(notes: &[Placement]) {
-    for note in notes {
-        if let Verdict::CarriedDifferently { how, why } = note.verdict {
-            output::step(&format!("{}: {}: {how}: {why}", note.origin, note.item));
-        }
-    }
-}
-
 impl Output {
-    fn read(&self) -> Result<Customization> {
-        self.document.read()
+    /// Emits the document, or what the route carries of it.
+    fn emit<T>(
+        &self,
+        route: pleach_customization::Route,
+        emit: impl Fn(&Customization) -> Result<T>,
+        notes: impl Fn(&T) -> &[Placement],
+    ) -> Result<T> {
+        let made = self.remainder.emit(&self.document.read()?, route, emit)?;
+        if !self.remainder.allow_remainder {
+            tell(notes(&made));
+        }
+        Ok(made)
     }
 
     fn folder(&self) -> Result<Folder> {
@@ -135,8 +139,9 @@ impl CloudInit {
         let options = CloudInitOptions {
             reboot: !self.no_reboot,
         };
-        let made = pleach_inject::to_cloud_init(&self.output.read()?, &options)?;
-        tell(&made.notes);
+        let route = pleach_customization::Route::CloudInit;
+        let emit = |c: &Customization| Ok(pleach_inject::to_cloud_init(c, &options)?);
+        let made = self.output.emit(route, emit, |made| &made.notes)?;
         let folder = self.output.folder()?;
         folder.write("user-data", made.user_data.expose())?;
         folder.write("meta-data", made.meta_data.as_bytes())
@@ -145,21 +150,26 @@ impl CloudInit {
 
 impl Kickstart {
     fn run(&self) -> Result<()> {
-        let made = pleach_inject::to_kickstart(&self.output.read()?)?;
-        tell(&made.notes);
+        let route = pleach_customization::Route::Kickstart;
+        let emit = |c: &Customization| Ok(pleach_inject::to_kickstart(c)?);
+        let made = self.output.emit(route, emit, |made| &made.notes)?;
         self.output.folder()?.write("pleach.ks", made.text.expose())
     }
 }
 
 impl Credentials {
     fn run(&self) -> Result<()> {
-        let made = pleach_inject::to_credentials(&self.output.read()?)?;
+        let route = pleach_customization::Route::Credentials;
+        let emit = |c: &Customization| match pleach_inject::to_credentials(c) {
+            Err(CredentialsError::Refused(refused)) => Err(refused.into()),
+            other => Ok(other?),
+        };
+        let made = self.output.emit(route, emit, |made| &made.notes)?;
         // A machine may be given them by another way that takes more.
         let strings = made.smbios();
         if let Err(error) = &strings {
             output::step(&format!("no SMBIOS strings are written: {error}"));
         }
-        tell(&made.notes);
         let folder = self.output.folder()?;
         let files = folder.anew("credentials")?;
         for credential in &made.credentials {
@@ -186,8 +196,21 @@ impl Confext {
         };
         let name = self.name.clone();
         let options = ConfextOptions { name, release };
-        let made = pleach_inject::to_confext(&self.output.read()?, &options)?;
-        tell(&made.notes);
+        let route = pleach_customization::Route::Confext;
+        let emit = |c: &Customization| match pleach_inject::to_confext(c, &options) {
+            Err(ConfextError::Refused(refused)) => Err(refused.into()),
+            Err(ConfextError::Lower(errors)) if self.output.remainder.allow_remainder => {
+                let refusals = errors.0.into_iter().map(|error| Refusal {
+                    origin: error.origin,
+                    item: error.kind.to_string(),
+                    why: "an extension is made without looking at the image",
+                    instead: "use another route",
+                });
+                Err(Refused(refusals.collect()).into())
+            }
+            other => Ok(other?),
+        };
+        let made = self.output.emit(route, emit, |made| &made.notes)?;
         let folder = self.output.folder()?.anew(&made.name)?;
         let mut contents = |content: &Sealed| Ok(std::io::Cursor::new(content.expose().to_vec()));
         let owners = rustix::process::geteuid().is_root();

@@ -16,9 +16,10 @@ use super::checks::Checks;
 use super::earlier;
 use crate::boot::{BootOptions, Booted, FirstBoot, Machines};
 use crate::cli::config::Document;
+use crate::cli::derive::{self, Placing};
 use crate::cli::fetch::Source;
 use crate::cli::image::{self, Merged, OpenImage, Reader, make, today};
-use crate::cli::{derive, output};
+use crate::cli::output;
 use crate::compose::Composed;
 use crate::files::{self, materialize};
 
@@ -63,7 +64,12 @@ impl Work {
         output::step(&format!("merging {}", base.reference()));
         let merged = base.merge(&image::open_dir(&std::env::temp_dir())?)?;
         let derivation = match routes.contains(&Route::Derive) {
-            true => Some(derive::plan(&customization, &merged, &base)?),
+            true => Some(derive::plan(
+                &customization,
+                &merged,
+                &base,
+                &Placing::default(),
+            )?),
             false => None,
         };
         let reader = Reader::default();

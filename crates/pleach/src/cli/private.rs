@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, OpenOptions, OpenOptionsExt as _};
 
-use crate::cli::image::open_dir;
+use super::image::open_dir;
 
 /// A folder to write into.
-pub(super) struct Folder {
+pub(crate) struct Folder {
     dir: Dir,
     shown: PathBuf,
 }
 
 impl Folder {
     /// Makes it with its parents, or takes the one that is there.
-    pub(super) fn make(path: &Path) -> Result<Self> {
+    pub(crate) fn make(path: &Path) -> Result<Self> {
         use std::os::unix::fs::DirBuilderExt as _;
         let mut builder = std::fs::DirBuilder::new();
         let made = builder.recursive(true).mode(0o700).create(path);
@@ -25,12 +25,12 @@ impl Folder {
         Ok(Self { dir, shown })
     }
 
-    pub(super) fn dir(&self) -> &Dir {
+    pub(crate) fn dir(&self) -> &Dir {
         &self.dir
     }
 
     /// A folder in it, without what an earlier run left there.
-    pub(super) fn anew(&self, name: &str) -> Result<Self> {
+    pub(crate) fn anew(&self, name: &str) -> Result<Self> {
         let shown = self.shown.join(name);
         let made = (|| {
             match self.dir.remove_dir_all(name) {
@@ -46,7 +46,7 @@ impl Folder {
     }
 
     /// Writes a file whole.
-    pub(super) fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
+    pub(crate) fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
         let part = format!(".{name}.part");
         let written = (|| {
             match self.dir.remove_file(&part) {
