@@ -78,6 +78,7 @@ fn derived(c: &Customization) -> (Vec<u8>, String) {
     let read = |bytes: &Vec<u8>| Some(bytes.clone());
     let options = Options {
         mtime: Timestamp::from_seconds(9),
+        ..Options::default()
     };
     let derivation = match plan(c, &base, &read, &options) {
         Ok(derivation) => derivation,
