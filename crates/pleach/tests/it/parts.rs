@@ -32,7 +32,7 @@ fn a_plan_is_a_table_with_reasons() {
         pleach(folder.path(), &arguments)
     };
     let (code, text, stderr) = plan(&["--route", "derive,etc"]);
-    assert_eq!((code, &*stderr), (Some(0), ""));
+    assert_eq!(code, Some(0), "{stderr}");
     let expect = "\
                            derive   etc
 file /etc/motd             yes      yes
