@@ -87,4 +87,8 @@ impl Tool {
             _ => Self::Pleach,
         }
     }
+
+    pub(super) const fn is_ours(self) -> bool {
+        matches!(self, Self::Pleach | Self::LowMemory | Self::PleachOstree)
+    }
 }
