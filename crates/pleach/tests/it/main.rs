@@ -8,9 +8,12 @@
 
 mod documents;
 mod etc;
+#[cfg(feature = "deploy")]
+mod generated;
 mod hello_image;
 mod images;
 mod parts;
+mod secrecy;
 
 use std::path::Path;
 use std::process::Command;
