@@ -28,7 +28,7 @@ struct Pleach {
 #[derive(Subcommand)]
 enum Verb {
     #[command(flatten)]
-    Here(cli::Verb),
+    Here(Box<cli::Verb>),
     /// Install images as ostree deployments.
     #[cfg(feature = "deploy")]
     #[command(disable_help_flag = true)]

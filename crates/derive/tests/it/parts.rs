@@ -12,6 +12,7 @@ const OPTIONS: Options = Options {
     units_in: UnitsIn::Etc,
 };
 
+#[expect(clippy::ptr_arg, reason = "it is called with what the tree holds")]
 fn read(bytes: &Vec<u8>) -> Option<Vec<u8>> {
     Some(bytes.clone())
 }
