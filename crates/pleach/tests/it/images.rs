@@ -90,6 +90,17 @@ pub(crate) fn has(test: &str, program: &str) -> bool {
     found
 }
 
+/// Whether owners can be set; where `CI=true` they must.
+pub(crate) fn is_root(test: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    let ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+    assert!(root || !ci, "needs root");
+    if !root {
+        eprintln!("SKIP {test}: needs root, to set owners");
+    }
+    root
+}
+
 pub(crate) fn run(folder: &Path, program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)
@@ -141,12 +152,7 @@ fn umoci_and_pleach_unpack_the_derived_image_alike() {
     if !has(test, "umoci") {
         return;
     }
-    if !rustix::process::geteuid().is_root() {
-        assert!(
-            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-            "needs root"
-        );
-        eprintln!("SKIP {test}: needs root, to set owners");
+    if !is_root(test) {
         return;
     }
     let folder = scratch();
