@@ -19,9 +19,21 @@ use crate::{Content, Derivation, declare};
 /// The name that the Containerfile knows the archive by.
 pub const ARCHIVE: &str = "layer.tar";
 
+/// What a build mounts over while it runs a command. Where the base has none, an empty one stays.
+const MOUNTED: [&str; 7] = [
+    "/dev",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/proc",
+    "/run",
+    "/sys",
+];
+
 /// A derivation for `podman build`.
 pub struct Containerfile<C> {
     text: String,
+    left: Vec<&'static str>,
     archive: Changes<Content<C>>,
 }
 
@@ -51,7 +63,13 @@ impl<C: Clone> Containerfile<C> {
         let mut text = format!(
             "# Made by pleach. Change the document rather than this file.\nARG BASE={from}\nFROM ${{BASE}}\n"
         );
+        let mut left = Vec::new();
         if !removals.is_empty() {
+            let lacks = |path: &&&str| {
+                let path = TreePath::new(**path).expect("our own paths are clean");
+                derivation.tree.lookup(&path).is_none()
+            };
+            left.extend(MOUNTED.iter().filter(lacks));
             text.push_str("\n# Taken away:\n");
             let mut words = vec!["rm".to_owned(), "-rf".to_owned(), "--".to_owned()];
             for path in &removals {
@@ -60,6 +78,12 @@ impl<C: Clone> Containerfile<C> {
                 words.push(format!("/{}", name.map_err(|_| Unspeakable(path.clone()))?));
             }
             let words: Vec<String> = words.iter().map(|word| declare::quoted(word)).collect();
+            if !left.is_empty() {
+                text.push_str(
+                    "# The build mounts over these and leaves them, empty; the base has none:\n",
+                );
+                text.push_str(&format!("#   {}\n", left.join(" ")));
+            }
             // Writing to a string cannot fail.
             let _ = writeln!(text, "RUN [{}]", words.join(", "));
         }
@@ -74,12 +98,22 @@ impl<C: Clone> Containerfile<C> {
             }
             let _ = writeln!(text, "ADD [\"{ARCHIVE}\", \"/\"]");
         }
-        Ok(Self { text, archive })
+        Ok(Self {
+            text,
+            left,
+            archive,
+        })
     }
 
     /// The Containerfile.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// What the tree that is built has beyond the layer's: empty mount points of the command that takes
+    /// something away, where the base has none.
+    pub fn left_by_command(&self) -> &[&'static str] {
+        &self.left
     }
 
     /// Whether the Containerfile names [`ARCHIVE`].

@@ -170,6 +170,8 @@ systemd: { units: [{ name: old.timer, enabled: false }] }
 
     # Taken away:
     #   /etc/systemd/system/timers.target.wants/old.timer  site.bu:9:20 ($.systemd.units.0)
+    # The build mounts over these and leaves them, empty; the base has none:
+    #   /dev /etc/hostname /etc/hosts /etc/resolv.conf /proc /run /sys
     RUN ["rm", "-rf", "--", "/etc/systemd/system/timers.target.wants/old.timer"]
 
     # Added or changed:

@@ -33,7 +33,8 @@ pub(crate) struct Derive {
     #[arg(long, value_name = "IMAGE", required_unless_present = "containerfile")]
     output: Option<String>,
     /// Write a Containerfile there, with the archive that it adds: `podman build DIR` gives the same
-    /// tree as the layer. Replaces those that are there.
+    /// tree as the layer. Replaces those that are there. Where something is taken away it runs `rm`
+    /// in the image; what that leaves besides is said.
     #[arg(long, value_name = "DIR")]
     containerfile: Option<PathBuf>,
     #[command(flatten)]
@@ -146,6 +147,12 @@ fn write_containerfile(
             })?,
     }
     folder_dir.write("Containerfile", made.text())?;
+    if !made.left_by_command().is_empty() {
+        let left = made.left_by_command().join(" ");
+        output::step(&format!(
+            "the build will leave empty mount points that the layer has not, since the base has none: {left}"
+        ));
+    }
     output::step(&format!(
         "{}/Containerfile: podman build {}",
         folder.display(),
