@@ -20,11 +20,13 @@ const SCREEN_SECONDS: u64 = 2;
 /// and the agent waits for it not to be. In emergency or rescue mode a second unit sends the journal and
 /// powers off, so that such a boot ends with an explanation and not with a time limit.
 pub(crate) fn credentials(boot: &Boot, limits: &Limits) -> Vec<Credential> {
-    let power_off = match boot.shutdown {
-        Shutdown::Orderly => "poweroff",
-        Shutdown::Forced => "poweroff-force",
+    // When the machine reboots, the agent is stopped, which is a success.
+    let (at_end, mode) = match boot.shutdown {
+        Shutdown::Orderly => (actions("poweroff"), "run"),
+        Shutdown::Forced => (actions(FORCED), "run"),
+        Shutdown::Awaited => (format!("FailureAction={FORCED}\n"), "await"),
     };
-    let service = |what: &str, requires: &str, power_off: &str, mode: &str| {
+    let service = |what: &str, requires: &str, actions: &str, mode: &str| {
         format!(
             "[Unit]\n\
              Description=Pleach {what}\n\
@@ -32,8 +34,7 @@ pub(crate) fn credentials(boot: &Boot, limits: &Limits) -> Vec<Credential> {
              {requires}\
              Conflicts=shutdown.target\n\
              Before=shutdown.target\n\
-             SuccessAction={power_off}\n\
-             FailureAction={power_off}\n\
+             {actions}\
              [Service]\n\
              Type=exec\n\
              ImportCredential=pleach.agent\n\
@@ -58,18 +59,25 @@ pub(crate) fn credentials(boot: &Boot, limits: &Limits) -> Vec<Credential> {
             service(
                 "agent",
                 "Requires=basic.target\nAfter=basic.target\n",
-                power_off,
-                "run",
+                &at_end,
+                mode,
             ),
         ),
         Credential::drop_in("multi-user.target", wants("pleach-agent.service")),
         Credential::unit(
             "pleach-emergency.service",
-            service("emergency report", "", "poweroff-force", "emergency"),
+            service("emergency report", "", &actions(FORCED), "emergency"),
         ),
         Credential::drop_in("emergency.target", wants("pleach-emergency.service")),
         Credential::drop_in("rescue.target", wants("pleach-emergency.service")),
     ]
+}
+
+const FORCED: &str = "poweroff-force";
+
+/// What happens when a unit comes to its end.
+fn actions(power_off: &str) -> String {
+    format!("SuccessAction={power_off}\nFailureAction={power_off}\n")
 }
 
 /// The payload as a tar archive whose length is a whole number of disk sectors.

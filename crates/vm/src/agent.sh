@@ -1,6 +1,6 @@
 # The agent: runs in the guest, as root, under any POSIX sh with tar, coreutils and systemctl.
-# $1 is "run" or "emergency"; settle_seconds, heartbeat_seconds and screen_seconds are set in front
-# of this text.
+# $1 is "run", "await" (the payload waits for a reboot) or "emergency"; settle_seconds,
+# heartbeat_seconds and screen_seconds are set in front of this text.
 set -u
 export LC_ALL=C SYSTEMD_COLORS=0 SYSTEMD_PAGER=
 home=/run/pleach-vm
@@ -85,3 +85,5 @@ say exit "$code"
 # Who listens takes the picture now.
 sleep "$screen_seconds"
 send "$code"
+# Nothing rebooted the machine: a failure is what powers it off.
+[ "$1" != await ]

@@ -162,6 +162,9 @@ pub enum Shutdown {
     Orderly,
     /// Processes are killed and file systems unmounted: some seconds less under emulation.
     Forced,
+    /// It reboots by itself while the payload runs, which the payload only waits for. If it comes to its
+    /// end nevertheless, the machine is powered off as with [`Forced`](Self::Forced).
+    Awaited,
 }
 
 /// A program for the guest, with its files.

@@ -150,7 +150,6 @@ impl Plan {
             "-device",
             format!("virtio-blk-pci,drive=payload,serial={PAYLOAD_SERIAL}"),
         );
-        add_disks(boot, &mut arguments, &mut files)?;
         arguments.add("-device", "virtio-rng-pci");
         if let Some(Display { width, height }) = boot.display {
             arguments.add(
@@ -169,6 +168,8 @@ impl Plan {
                 format!("virtserialport,chardev={id},name={port}"),
             );
         }
+        // The last devices, so that the others are where they are in a machine without these.
+        add_disks(boot, &mut arguments, &mut files)?;
         add_fw_cfg(boot, &mut arguments, &mut files)?;
         add_credentials(boot, host, &mut arguments, &mut files)?;
         arguments.add("-kernel", name::KERNEL);
@@ -396,14 +397,14 @@ mod tests {
         -device virtio-blk-pci,drive=root,serial=root
         -drive file=payload.img,if=none,id=payload,format=raw,readonly=on
         -device virtio-blk-pci,drive=payload,serial=pleach-payload
-        -drive file=disk-0.img,if=none,id=disk-0,format=raw,readonly=on
-        -device virtio-blk-pci,drive=disk-0,serial=seed
         -device virtio-rng-pci
         -device virtio-serial-pci
         -chardev file,id=progress,path=progress.log
         -device virtserialport,chardev=progress,name=pleach.progress
         -chardev file,id=result,path=result.frame
         -device virtserialport,chardev=result,name=pleach.result
+        -drive file=disk-0.img,if=none,id=disk-0,format=raw,readonly=on
+        -device virtio-blk-pci,drive=disk-0,serial=seed
         -fw_cfg name=opt/com.coreos/config,file=fw_cfg-0
         -smbios type=11,path=smbios-0
         -smbios type=11,path=smbios-1
