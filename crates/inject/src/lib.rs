@@ -9,6 +9,7 @@ mod credentials;
 mod error;
 mod ignition;
 mod kickstart;
+mod nocloud;
 mod plan;
 mod script;
 mod sealed;
@@ -23,5 +24,6 @@ pub use credentials::{
 pub use error::{ApplyError, PlanError};
 pub use ignition::{Ignition, to_ignition};
 pub use kickstart::{Kickstart, to_kickstart};
+pub use nocloud::nocloud_disk;
 pub use plan::{AccountFile, EtcPlan, plan};
 pub use sealed::Sealed;

@@ -94,6 +94,10 @@ fn early(f: &File, made: &mut Made) -> Result<(), CredentialsError> {
     };
     if f.path == "/etc/sysctl.conf" || within("/etc/sysctl.d/", ".conf").is_some() {
         made.add("sysctl.extra", &data);
+    } else if within("/etc/tmpfiles.d/", ".conf").is_some() {
+        made.add(EXTRA, &data);
+    } else if within("/etc/sysusers.d/", ".conf").is_some() {
+        made.add("sysusers.extra", &data);
     } else if let Some(name) = within("/etc/udev/rules.d/", ".rules") {
         made.add(&format!("udev.rules.{name}"), &data);
     } else if f.path == "/etc/hostname" {

@@ -1,5 +1,6 @@
 //! Units: `systemd.extra-unit.*` and `systemd.unit-dropin.*`, which systemd-debug-generator(8) puts
-//! before those of `/etc` and of the image. There is one drop-in for a unit, so several are joined.
+//! before those of `/etc` and of the image. A drop-in keeps its name (`UNIT~NAME`, systemd 257 or
+//! newer); what has none of its own is joined into one for each unit.
 
 use std::collections::BTreeMap;
 
@@ -21,15 +22,17 @@ pub(super) fn add(c: &Customization, made: &mut Made) -> Result<(), CredentialsE
     units.directories.clear();
     units.files.clear();
     units.links.clear();
-    // By the drop-in's own name, as the unit's directory would give them.
-    let mut dropins: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    let mut dropins: BTreeMap<String, String> = BTreeMap::new();
     let mut dropin = |unit: &str, name: &str, text: &str| {
-        let all = dropins.entry(unit.to_owned()).or_default();
-        let one = all.entry(name.to_owned()).or_default();
-        one.push_str(text);
-        if !one.ends_with('\n') {
+        let credential = match name.strip_suffix(".conf").unwrap_or(name) {
+            "" => unit.to_owned(),
+            name => format!("{unit}~{name}"),
+        };
+        let one = dropins.entry(credential).or_default();
+        if !one.is_empty() && !one.ends_with('\n') {
             one.push('\n');
         }
+        one.push_str(text);
     };
     for unit in &mut units.units {
         let name = unit.name.clone();
@@ -83,8 +86,7 @@ pub(super) fn add(c: &Customization, made: &mut Made) -> Result<(), CredentialsE
             _ => {}
         }
     }
-    for (unit, texts) in dropins {
-        let text: String = texts.into_values().collect();
+    for (unit, text) in dropins {
         made.add(&format!("systemd.unit-dropin.{unit}"), text.as_bytes());
     }
     Ok(())
