@@ -37,7 +37,7 @@ const ONLY_ADDS: Verdict = not(
     "mask the unit, or use another route",
 );
 const EXTRA_SYSUSERS: Verdict = by(
-    "by the credentials sysusers.extra and tmpfiles.extra",
+    "by the credentials sysusers.extra and tmpfiles.extra, without subordinate ids",
     "no credential says a whole account",
 );
 
