@@ -20,11 +20,27 @@ pub enum Route {
     Etc,
     /// By Ignition, at first boot.
     Ignition,
+    /// By cloud-init, at first boot, from a disk with a seed.
+    CloudInit,
+    /// As systemd's system credentials, at every boot.
+    Credentials,
 }
 
 impl Route {
     /// The routes that a customization can take.
-    pub const CUSTOMIZED: [Self; 3] = [Self::Derive, Self::Etc, Self::Ignition];
+    pub const CUSTOMIZED: [Self; 5] = [
+        Self::Derive,
+        Self::Etc,
+        Self::Ignition,
+        Self::CloudInit,
+        Self::Credentials,
+    ];
+
+    /// Whether the customization is on the disk before the machine boots. What the other routes make
+    /// can be seen in a booted machine only.
+    pub fn is_composed(self) -> bool {
+        matches!(self, Self::Base | Self::Derive | Self::Etc)
+    }
 
     /// As it is spelled on the command line and in reports.
     pub fn as_str(self) -> &'static str {
@@ -33,6 +49,8 @@ impl Route {
             Self::Derive => "derive",
             Self::Etc => "etc",
             Self::Ignition => "ignition",
+            Self::CloudInit => "cloud-init",
+            Self::Credentials => "credentials",
         }
     }
 }
@@ -45,7 +63,9 @@ impl fmt::Display for Route {
 
 /// A word that names no route.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("{0:?} is no route; there are derive, etc and ignition")]
+#[error(
+    "{0:?} is no route to compare; there are derive, etc, ignition, cloud-init and credentials"
+)]
 pub struct RouteError(String);
 
 impl FromStr for Route {
@@ -67,6 +87,10 @@ pub struct Facts {
     pub users: BTreeSet<String>,
     /// Groups that it adds or changes, those of its users included.
     pub groups: BTreeSet<String>,
+    /// Units that it brings, amends or enables.
+    pub units: BTreeSet<String>,
+    /// Units that it masks.
+    pub masked: BTreeSet<String>,
     /// Paths below `/usr` that only the derived image has: declarations for sysusers.d, tmpfiles.d
     /// and `kargs.d`, and what they copy.
     pub declarations: BTreeSet<String>,

@@ -24,13 +24,18 @@ pub(crate) const PRESETS: (&str, &str) = (
     "systemd/system-preset/20-pleach.preset",
 );
 
+/// Where an administrator's units are, and where systemd-debug-generator(8) puts those that come as
+/// credentials.
+pub(crate) const UNITS: &str = "/etc/systemd/system/";
+pub(crate) const CREDENTIAL_UNITS: &str = "/run/systemd/generator.early/";
+
 /// Everything about one system that is wrong by itself, whatever it is compared with.
 pub(crate) fn check(side: Capture<'_>, base: &Snapshot, facts: &Facts) -> Vec<String> {
     let mut wrong = failures(side.snapshot, base);
     if facts.booted {
         wrong.extend(not_captured("", side.snapshot));
         wrong.extend(not_captured("of the base image alone ", base));
-        wrong.extend(named_paths(side.snapshot, facts));
+        wrong.extend(named_paths(side, facts));
     }
     if side.route != Route::Base {
         wrong.extend(config_diff(side, base, facts));
@@ -54,9 +59,13 @@ fn not_captured(whose: &str, snapshot: &Snapshot) -> Vec<String> {
 
 /// The document says what must be there; that is asked of each system, since routes that share code
 /// could all miss it.
-fn named_paths(snapshot: &Snapshot, facts: &Facts) -> Vec<String> {
-    let wrong = |path: &String| {
-        let entry = snapshot.paths.get(path).or_else(|| snapshot.usr.get(path));
+fn named_paths(side: Capture<'_>, facts: &Facts) -> Vec<String> {
+    let snapshot = side.snapshot;
+    let wrong = |path: String| {
+        let entry = snapshot
+            .paths
+            .get(&path)
+            .or_else(|| snapshot.usr.get(&path));
         match entry {
             None => Some(format!("{path} is not there, but the document names it")),
             Some(entry) if entry.path_type == PathType::File && entry.digest.is_none() => Some(
@@ -65,7 +74,9 @@ fn named_paths(snapshot: &Snapshot, facts: &Facts) -> Vec<String> {
             Some(_) => None,
         }
     };
-    facts.named_paths.iter().filter_map(wrong).collect()
+    let paths = facts.named_paths.iter();
+    let own = paths.filter_map(|path| own_place(side.route, path, facts));
+    own.filter_map(wrong).collect()
 }
 
 /// A boot that has failed units which the base alone has not.
@@ -92,7 +103,8 @@ fn config_diff(side: Capture<'_>, base: &Snapshot, facts: &Facts) -> Vec<String>
         _ => facts
             .etc_paths
             .iter()
-            .map(|path| own_name(side.route, path))
+            .filter_map(|path| own_place(side.route, path, facts))
+            .filter(|path| path.starts_with("/etc/"))
             .collect(),
     };
     let unexpected = found.keys().filter(|path| {
@@ -111,14 +123,36 @@ fn config_diff(side: Capture<'_>, base: &Snapshot, facts: &Facts) -> Vec<String>
     unexpected.chain(missing).collect()
 }
 
-/// The name that a path of the customization has on this route.
-fn own_name(route: Route, path: &str) -> String {
-    match path.strip_prefix("/etc/") {
-        Some(name) if route == Route::Ignition && name == PRESETS.1 => {
-            format!("/etc/{}", PRESETS.0)
-        }
-        _ => path.to_owned(),
+/// Where a route puts what the customization puts at a path; none where it puts nothing there.
+pub(crate) fn own_place(route: Route, path: &str, facts: &Facts) -> Option<String> {
+    let name = path.strip_prefix("/etc/");
+    match route {
+        Route::Ignition if name == Some(PRESETS.1) => Some(format!("/etc/{}", PRESETS.0)),
+        Route::Credentials if name.is_some_and(|name| is_only_for_presets(name, facts)) => None,
+        // systemd-sysusers gives no subordinate ids.
+        Route::Credentials if matches!(name, Some("subuid" | "subgid")) => None,
+        Route::Credentials => match path.strip_prefix(UNITS) {
+            // A mask is a link by tmpfiles.d; links that enable are settings in drop-ins.
+            Some(unit) if !facts.masked.contains(unit) => {
+                let link = unit.contains(".wants/") || unit.contains(".requires/");
+                (!link).then(|| format!("{CREDENTIAL_UNITS}{unit}"))
+            }
+            _ => Some(path.to_owned()),
+        },
+        _ => Some(path.to_owned()),
     }
+}
+
+/// Whether it is the preset file, or its folder where the customization puts nothing else there.
+fn is_only_for_presets(name: &str, facts: &Facts) -> bool {
+    const FOLDER: &str = "systemd/system-preset";
+    let other = || {
+        facts.etc_paths.iter().any(|path| {
+            let name = path.strip_prefix("/etc/").unwrap_or(path);
+            name.starts_with("systemd/system-preset/") && name != PRESETS.1
+        })
+    };
+    name == PRESETS.1 || (name == FOLDER && !other())
 }
 
 fn by_tools(route: Route, path: &str) -> bool {

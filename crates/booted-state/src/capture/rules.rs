@@ -56,6 +56,11 @@ const PATHS: &[(&str, Look, &str)] = &[
         "local software, a link into /var on ostree systems",
     ),
     (
+        "/run/systemd/generator.early",
+        Look::Digest,
+        "units that came as credentials",
+    ),
+    (
         "/var/cache",
         Look::Metadata,
         "programs write it again when they like",

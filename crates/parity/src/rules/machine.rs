@@ -55,6 +55,7 @@ const MEMORY: &[&str] = &[
     "fs.epoll.max_user_watches",
     "fs.file-max",
     "kernel.threads-max",
+    "net.ipv4.inet_peer_threshold",
     "net.ipv4.tcp_mem",
     "net.ipv4.udp_mem",
     "vm.min_free_kbytes",

@@ -4,6 +4,8 @@
 //! the A/A control of the same run saw it; the others follow from what the routes are.
 
 mod accounts;
+mod cloud_init;
+mod credentials;
 mod definition;
 mod machine;
 mod noise;
@@ -18,6 +20,8 @@ pub const RULES: &[&[Rule]] = &[
     accounts::RULES,
     machine::RULES,
     tools::RULES,
+    cloud_init::RULES,
+    credentials::RULES,
 ];
 
 /// All rules, flat.

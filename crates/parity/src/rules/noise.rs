@@ -10,7 +10,7 @@ pub(super) const RULES: &[Rule] = &[
         reason: "each boot has its own id, and takes its own time",
         class: Class::Noise,
         section: SectionName::Boot,
-        covers: |_, difference| difference.key.is_some(),
+        covers: |_, difference| difference.left.is_some() && difference.right.is_some(),
     },
     Rule {
         name: "kernel-counters",

@@ -1,5 +1,7 @@
 //! One binary for all integration tests of the crate.
 
+mod planted;
+
 use pleach_booted_state::Snapshot;
 use pleach_parity::{Capture, Control, Facts, Report, Route, Verdict, judge, rules};
 use serde_json::{Value, json};

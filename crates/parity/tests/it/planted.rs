@@ -1,0 +1,490 @@
+//! A fault beside what each rule forgives. Whoever adds a rule adds a row; a test asks for it.
+
+use std::collections::BTreeSet;
+
+use pleach_booted_state::{SectionName, Snapshot};
+use pleach_parity::{Capture, Control, Defect, Facts, Route, Verdict, judge, rules};
+use serde_json::{Value, json};
+
+use super::{file, snapshot};
+use Route::{CloudInit, Credentials, Derive, Etc, Ignition};
+
+/// An entry of both sides; null is none.
+struct Entry {
+    section: &'static str,
+    key: String,
+    left: Value,
+    right: Value,
+}
+
+fn entry(section: &'static str, key: &str, left: Value, right: Value) -> Entry {
+    let key = key.to_owned();
+    Entry {
+        section,
+        key,
+        left,
+        right,
+    }
+}
+
+/// The same on both sides.
+fn both(section: &'static str, key: &str, value: Value) -> Entry {
+    entry(section, key, value.clone(), value)
+}
+
+/// What a rule covers, and what comes near it and is a fault.
+struct Planted {
+    rule: &'static str,
+    section: SectionName,
+    routes: (Route, Route),
+    covered: Vec<Entry>,
+    /// In place of the entries of the same section and key, or besides.
+    fault: Vec<Entry>,
+}
+
+fn sides(entries: &[&Entry]) -> (Snapshot, Snapshot) {
+    let side = |value: fn(&Entry) -> &Value| {
+        let there = entries.iter().flat_map(|entry| {
+            // A section that one side has is captured on both.
+            let captured = (entry.section, "", Value::Null);
+            let value = value(entry);
+            let there = (!value.is_null()).then(|| (entry.section, &*entry.key, value.clone()));
+            std::iter::once(captured).chain(there)
+        });
+        snapshot(&there.collect::<Vec<_>>())
+    };
+    (side(|entry| &entry.left), side(|entry| &entry.right))
+}
+
+fn verdict(row: &Planted, entries: &[&Entry]) -> Verdict {
+    let (left, right) = sides(entries);
+    let rules = rules::all();
+    // Noise is what two boots of the base differ in: here, in just what the row covers.
+    let (one, two) = sides(&row.covered.iter().collect::<Vec<_>>());
+    let control = match row.routes.0 {
+        Route::Base => Control::new(&one, &two, &rules),
+        _ => Control::default(),
+    };
+    let routes = match row.routes {
+        (Route::Base, right) => (Derive, right),
+        routes => routes,
+    };
+    let left = Capture {
+        route: routes.0,
+        snapshot: &left,
+    };
+    let right = Capture {
+        route: routes.1,
+        snapshot: &right,
+    };
+    let base = snapshot(&[("config_diff", "", Value::Null)]);
+    judge(left, right, &base, &facts(), &rules, &control)
+}
+
+fn facts() -> Facts {
+    let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    Facts {
+        users: set(&["alice"]),
+        groups: set(&["alice"]),
+        units: set(&["site.service"]),
+        masked: set(&["noisy.timer"]),
+        declarations: set(&["/usr/lib/sysusers.d/50-pleach.conf"]),
+        declared: set(&["/var/site"]),
+        ..Facts::default()
+    }
+}
+
+#[test]
+fn no_rule_hides_a_planted_fault() {
+    let rows = rows();
+    for row in &rows {
+        let what = format!("{} in {}", row.rule, row.section);
+        let covered: Vec<_> = row.covered.iter().collect();
+        let found = verdict(row, &covered);
+        assert!(found.is_equal(), "{what} covers it: {:#?}", found.defects);
+        let used =
+            |e: &pleach_parity::Expected| e.rule == row.rule && e.difference.section == row.section;
+        assert!(found.expected.iter().any(used), "{what}: {found:#?}");
+
+        let mut entries: Vec<_> = row.covered.iter().collect();
+        entries.retain(|old| {
+            let same = |new: &&Entry| new.section == old.section && new.key == old.key;
+            !row.fault.iter().any(|new| same(&new))
+        });
+        entries.extend(&row.fault);
+        let found = verdict(row, &entries);
+        let seen = |defect: &Defect| {
+            match defect {
+                Defect::Difference(difference) => difference.section == row.section,
+                // What is forgiven of this section is held to its shape.
+                _ => row.section == SectionName::ConfigDiff,
+            }
+        };
+        assert!(
+            found.defects.iter().any(seen),
+            "{what} hides it: {found:#?}"
+        );
+    }
+    let rule = |row: &Planted| (row.rule, row.section);
+    let rows: BTreeSet<_> = rows.iter().map(rule).collect();
+    let rules: BTreeSet<_> = rules::all().iter().map(|r| (r.name, r.section)).collect();
+    let missing: Vec<_> = rules.difference(&rows).collect();
+    assert!(missing.is_empty(), "rules without a row here: {missing:?}");
+}
+
+/// A row: the rule, its section, the routes, what is covered, and the fault.
+macro_rules! row {
+    ($rule:literal $section:ident, $left:expr => $right:expr, $covered:expr, $fault:expr) => {
+        Planted {
+            rule: $rule,
+            section: SectionName::$section,
+            routes: ($left, $right),
+            covered: Vec::from($covered),
+            fault: Vec::from($fault),
+        }
+    };
+}
+
+const NONE: Value = Value::Null;
+
+fn rows() -> Vec<Planted> {
+    [
+        noise(),
+        definition(),
+        accounts(),
+        machine(),
+        tools(),
+        credentials(),
+        cloud_init(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Routes from `Base` on: the control saw what is covered.
+fn noise() -> Vec<Planted> {
+    let sysctl = |key, left: &str, right: &str| {
+        let value = |text: &str| json!({ "value": text });
+        entry("sysctls", key, value(left), value(right))
+    };
+    let random = "/var/lib/systemd/random-seed";
+    let (open, seed) = (
+        with(file("sha256:b"), "mode", json!("0644")),
+        with(file("sha256:a"), "mode", json!("0600")),
+    );
+    vec![
+        row!("boot-identity" Boot, Route::Base => Etc,
+            [entry("boot", "boot_id", json!("1"), json!("2"))],
+            [entry("boot", "boot_id", json!("1"), NONE)]),
+        row!("kernel-counters" Sysctls, Route::Base => Etc,
+            [sysctl("fs.inode-nr", "1", "2")],
+            [sysctl("fs.inotify.max_user_watches", "1", "2")]),
+        row!("secret-bytes" Paths, Route::Base => Etc,
+            [entry("paths", random, file("sha256:a"), file("sha256:b"))],
+            [entry("paths", random, seed, open)]),
+    ]
+}
+
+fn definition() -> Vec<Planted> {
+    let declared = "/usr/lib/sysusers.d/50-pleach.conf";
+    let path = |digit: char, serial: u32| {
+        let checksum = digit.to_string().repeat(64);
+        json!([format!("/ostree/boot.1/default/{checksum}/{serial}")])
+    };
+    let mount = |root: &str| json!([{ "fs_type": "ext4", "source": { "device": "/dev/vda" }, "root": root, "options": [], "fs_options": [] }]);
+    let checksum = entry("ostree", "checksum", json!("aaaa"), json!("bbbb"));
+    let checksum_again = entry("ostree", "checksum", json!("aaaa"), json!("bbbb"));
+    vec![
+        row!("image-declarations" Usr, Derive => Etc,
+            [entry("usr", declared, file("sha256:a"), NONE)],
+            [entry("usr", declared, file("sha256:a"), file("sha256:b"))]),
+        row!("declared-for-first-boot" Paths, Derive => Etc,
+            [entry("paths", "/var/site", NONE, file("sha256:a"))],
+            [entry("paths", "/var/site", file("sha256:b"), file("sha256:a"))]),
+        row!("deployment-identity" KernelArguments, Derive => Etc,
+            [entry("kernel_arguments", "ostree", path('a', 0), path('b', 0))],
+            [entry("kernel_arguments", "ostree", path('a', 0), path('b', 1))]),
+        row!("deployment-identity" Ostree, Derive => Etc,
+            [checksum],
+            [entry("ostree", "stateroot", json!("default"), json!("other"))]),
+        row!("deployment-identity" Mounts, Derive => Etc,
+            [checksum_again, entry("mounts", "/etc", mount("/deploy/aaaa.0/etc"), mount("/deploy/bbbb.0/etc"))],
+            [entry("mounts", "/etc", mount("/deploy/aaaa.0/etc"), mount("/deploy/bbbb.0/usr"))]),
+        row!("config-diff-shape" ConfigDiff, Derive => Etc,
+            [entry("config_diff", "/etc/passwd", NONE, json!("modified"))],
+            [entry("config_diff", "/etc/issue", NONE, json!("modified"))]),
+        row!("ignition-kernel-arguments" KernelArguments, Derive => Ignition,
+            [entry("kernel_arguments", "ignition.firstboot", NONE, json!(["1"]))],
+            [entry("kernel_arguments", "ignition.firstboot", json!(["1"]), NONE)]),
+    ]
+}
+
+fn accounts() -> Vec<Planted> {
+    let shadow = |word: &str, day: u32| json!({ "password": { "unusable": word }, "last_change": { "day": day } });
+    let usable = json!({ "password": { "set": { "digest": "sha256:a", "method": "$y$" } }, "last_change": { "day": 1 } });
+    let group = |word: &str, members: &[&str]| json!({ "password": { "unusable": word }, "administrators": [], "members": members });
+    let aged = |days: u32| with(shadow("*", 1), "maximum", json!(days));
+    let passwd = "/etc/passwd";
+    vec![
+        row!("account-file-bytes" Paths, Derive => Etc,
+            [entry("paths", passwd, file("sha256:a"), file("sha256:b"))],
+            [entry("paths", passwd, file("sha256:a"), with(file("sha256:b"), "uid", json!(1)))]),
+        row!("account-backup-files" Paths, Derive => Etc,
+            [entry("paths", "/etc/shadow-", file("sha256:a"), NONE)],
+            [entry("paths", "/etc/sudoers-", file("sha256:a"), NONE)]),
+        row!("unusable-password-spelling" Shadow, Derive => Etc,
+            [entry("shadow", "alice", shadow("!*", 1), shadow("*", 1))],
+            [entry("shadow", "alice", shadow("!*", 1), usable)]),
+        row!("unusable-password-spelling" Gshadow, Derive => Etc,
+            [entry("gshadow", "alice", group("!*", &[]), group("!", &[]))],
+            [entry("gshadow", "alice", group("!*", &[]), group("!", &["eve"]))]),
+        row!("password-ageing-defaults" Shadow, Derive => Etc,
+            [entry("shadow", "alice", shadow("*", 1), aged(99_999))],
+            [entry("shadow", "root", shadow("*", 1), aged(99_999))]),
+        row!("password-change-day" Shadow, Derive => Etc,
+            [entry("shadow", "alice", shadow("*", 1), shadow("*", 2))],
+            [entry("shadow", "alice", shadow("*", 1), shadow("*", 3))]),
+    ]
+}
+
+fn machine() -> Vec<Planted> {
+    let sysctl = |key, left: &str, right: &str| {
+        let value = |text: &str| json!({ "value": text });
+        entry("sysctls", key, value(left), value(right))
+    };
+    let tmpfs = |size: &str| json!([{ "fs_type": "tmpfs", "source": { "named": "tmpfs" }, "root": "/", "options": [], "fs_options": [], "amounts": { "size": size } }]);
+    let manager =
+        |left: &str, right: &str| entry("manager", "DefaultTasksMax", json!(left), json!(right));
+    vec![
+        row!("share-of-memory" Sysctls, Derive => Etc,
+            [sysctl("kernel.threads-max", "1000", "1005")],
+            [sysctl("kernel.threads-max", "1000", "1050")]),
+        row!("share-of-memory" Mounts, Derive => Etc,
+            [entry("mounts", "/run", tmpfs("1000k"), tmpfs("1005k"))],
+            [entry("mounts", "/run", tmpfs("1000k"), tmpfs("1050k"))]),
+        row!("share-of-memory" Manager, Derive => Etc,
+            [manager("1000", "1005")],
+            [manager("1000", "1050")]),
+        row!("work-of-ignition" Sysctls, Derive => Ignition,
+            [sysctl("fs.quota.syncs", "8", "16")],
+            [sysctl("fs.quota.warnings", "0", "1")]),
+    ]
+}
+
+fn tools() -> Vec<Planted> {
+    let ours = "/etc/systemd/system-preset/20-pleach.preset";
+    let theirs = "/etc/systemd/system-preset/20-ignition.preset";
+    let presets = |word: &str| {
+        let said = |line: String| json!({ "directory": "/etc/systemd/system-preset", "directives": [line] });
+        [
+            entry("paths", ours, file("sha256:a"), NONE),
+            entry("paths", theirs, NONE, file("sha256:a")),
+            entry(
+                "presets",
+                "20-pleach.preset",
+                said("enable a.timer".to_owned()),
+                NONE,
+            ),
+            entry(
+                "presets",
+                "20-ignition.preset",
+                NONE,
+                said(format!("{word} a.timer")),
+            ),
+        ]
+    };
+    let result = "/etc/.ignition-result.json";
+    let keys = |name: &str, effective: bool| {
+        let file = format!("/home/alice/.ssh/{name}");
+        let key =
+            json!({ "file": file, "type": "ssh-ed25519", "comment": "a", "effective": effective });
+        json!({ "patterns": [".ssh/authorized_keys"], "keys": { "SHA256:x": [key] } })
+    };
+    let alice = json!({ "password": { "unusable": "x" }, "uid": 1001, "gid": 1001, "gecos": "", "home": "/home/alice", "shell": "/bin/sh" });
+    let fragment = "authorized_keys.d/ignition";
+    let placed = |effective: bool| {
+        [
+            both("users", "alice", alice.clone()),
+            entry(
+                "authorized_keys",
+                "alice",
+                keys("authorized_keys", true),
+                keys(fragment, effective),
+            ),
+            entry(
+                "paths",
+                "/home/alice/.ssh/authorized_keys",
+                file("sha256:a"),
+                NONE,
+            ),
+            entry(
+                "paths",
+                "/home/alice/.ssh/authorized_keys.d/ignition",
+                NONE,
+                file("sha256:a"),
+            ),
+        ]
+    };
+    vec![
+        row!("preset-file-name" Paths, Derive => Ignition, presets("enable"), presets("disable")),
+        row!("preset-file-name" Presets, Derive => Ignition, presets("enable"), presets("disable")),
+        row!("ignition-result" Paths, Derive => Ignition,
+            [entry("paths", result, NONE, file("sha256:a"))],
+            [entry("paths", result, file("sha256:a"), NONE)]),
+        row!("authorized-keys-place" Paths, Derive => Ignition, placed(true), placed(false)),
+        row!("authorized-keys-place" AuthorizedKeys, Derive => Ignition, placed(true), placed(false)),
+    ]
+}
+
+fn credentials() -> Vec<Planted> {
+    let (etc, run) = (
+        "/etc/systemd/system/site.service",
+        "/run/systemd/generator.early/site.service",
+    );
+    let placed = |digest: &str| {
+        [
+            entry("paths", etc, file("sha256:a"), NONE),
+            entry("paths", run, NONE, file(digest)),
+        ]
+    };
+    let unit = |enablement: &str, path: &str, state: &str| {
+        json!({
+            "enablement": enablement,
+            "loaded": {
+                "load_state": "loaded", "active_state": state, "sub_state": "exited",
+                "unit_file_state": enablement, "fragment_path": path,
+            },
+        })
+    };
+    let runs = |path: &str, state: &str| {
+        entry(
+            "units",
+            "site.service",
+            unit("enabled", etc, "active"),
+            unit("generated", path, state),
+        )
+    };
+    let timer = |load: &str, active: &str| {
+        json!({
+            "enablement": "masked",
+            "loaded": { "load_state": load, "active_state": active, "sub_state": "dead" },
+        })
+    };
+    let masked = |active: &str| {
+        entry(
+            "units",
+            "noisy.timer",
+            timer("masked", "inactive"),
+            timer("loaded", active),
+        )
+    };
+    // What the masked timer would start.
+    let looked_up = |active: &str| {
+        let loaded = with(timer("loaded", active), "enablement", json!("static"));
+        entry(
+            "units",
+            "noisy.service",
+            json!({ "enablement": "static" }),
+            loaded,
+        )
+    };
+    let preset = "/etc/systemd/system-preset/20-pleach.preset";
+    let presets = |line: &str| {
+        let says = |word: &str| json!({ "enablement": "static", "preset": word });
+        [
+            entry("paths", preset, file("sha256:a"), NONE),
+            entry(
+                "presets",
+                "20-pleach.preset",
+                json!({ "directory": "/etc/systemd/system-preset", "directives": [line] }),
+                NONE,
+            ),
+            entry("units", "site.service", says("enabled"), says("disabled")),
+        ]
+    };
+    let (own, more) = ("enable site.service", "enable debug-shell.service");
+    let subids = |digest: &str, size: u64| {
+        let made = with(file(digest), "size", json!(size));
+        entry("paths", "/etc/subuid", file("sha256:a"), made)
+    };
+    let unresolved = |name: &str| {
+        let source = "systemd-tmpfiles-setup.service";
+        let message =
+            format!("/run/x/tmpfiles.extra:2: Failed to resolve user '{name}': No such process");
+        let problem = json!({ "source": source, "message": message, "priority": 3, "count": 1 });
+        let account = json!({ "password": { "unusable": "x" }, "uid": 1001, "gid": 1001, "gecos": "", "home": "/home/alice", "shell": "/bin/sh" });
+        [
+            both("users", "alice", account),
+            entry(
+                "journal_problems",
+                &format!("{source}: {message}"),
+                NONE,
+                problem,
+            ),
+        ]
+    };
+    vec![
+        row!("credential-subids" Paths, Etc => Credentials, [subids("sha256:0", 0)], [subids("sha256:b", 9)]),
+        row!("credential-initramfs" JournalProblems, Etc => Credentials, unresolved("alice"), unresolved("bob")),
+        row!("credential-units" Paths, Etc => Credentials, placed("sha256:a"), placed("sha256:b")),
+        row!("credential-units" Units, Etc => Credentials, [runs(run, "active")], [runs(run, "failed")]),
+        row!("credential-mask" Units, Etc => Credentials, [looked_up("inactive")], [looked_up("active")]),
+        row!("credential-mask" Units, Etc => Credentials, [masked("inactive")], [masked("active")]),
+        row!("credential-presets" Paths, Etc => Credentials, presets(own), presets(more)),
+        row!("credential-presets" Presets, Etc => Credentials, presets(own), presets(more)),
+        row!("credential-presets" Units, Etc => Credentials, presets(own), presets(more)),
+    ]
+}
+
+fn cloud_init() -> Vec<Planted> {
+    let state = |active: &str, ran: &str| {
+        json!({
+            "enablement": "enabled",
+            "loaded": { "load_state": "loaded", "active_state": active, "sub_state": "dead", "condition_result": ran },
+        })
+    };
+    let unit = |name: &str, left: &str, right: &str| {
+        entry(
+            "units",
+            name,
+            state("inactive", left),
+            state("inactive", right),
+        )
+    };
+    let wants = "/run/systemd/generator.early/multi-user.target.wants/cloud-init.target";
+    let device = json!({ "loaded": { "load_state": "loaded", "active_state": "active", "sub_state": "plugged" } });
+    let module = json!({ "state": "Live", "used_by": [] });
+    vec![
+        row!("cloud-init-state" Paths, Etc => CloudInit,
+            [entry("paths", "/var/lib/cloud/data", NONE, file("sha256:a"))],
+            [entry("paths", "/var/lib/cloudy", NONE, file("sha256:a"))]),
+        row!("cloud-init-runs" Units, Etc => CloudInit,
+            [unit("cloud-final.service", "no", "yes")],
+            [unit("ssh.service", "yes", "no")]),
+        row!("cloud-init-runs" Units, Etc => CloudInit,
+            [entry("units", "chronyd.service", NONE, json!({ "loaded": { "load_state": "not-found", "active_state": "inactive", "sub_state": "dead" } }))],
+            [entry("units", "chronyd.service", NONE, json!({ "loaded": { "load_state": "loaded", "active_state": "active", "sub_state": "running" } }))]),
+        row!("cloud-init-runs" Paths, Etc => CloudInit,
+            [entry("paths", wants, NONE, file("sha256:a"))],
+            [entry("paths", wants, file("sha256:a"), NONE)]),
+        row!("cloud-init-disk" Units, Etc => CloudInit,
+            [entry("units", "dev-vdc.device", NONE, device.clone())],
+            [entry("units", "dev-vdd.device", NONE, device)]),
+        row!("cloud-init-disk" Modules, Etc => CloudInit,
+            [entry("modules", "vfat", NONE, module.clone())],
+            [entry("modules", "nfs", NONE, module)]),
+        row!("second-boot" Sysctls, Etc => CloudInit,
+            [entry("sysctls", "fs.quota.syncs", json!({ "value": "8" }), json!({ "value": "2" }))],
+            [entry("sysctls", "fs.quota.drops", json!({ "value": "8" }), json!({ "value": "2" }))]),
+        row!("second-boot" Units, Etc => CloudInit,
+            [unit("systemd-update-done.service", "yes", "no")],
+            [unit("systemd-sysctl.service", "yes", "no")]),
+    ]
+}
+
+/// The object with another member.
+fn with(mut value: Value, name: &str, member: Value) -> Value {
+    value[name] = member;
+    value
+}
