@@ -11,8 +11,8 @@ use clap::{Args, ValueEnum};
 use pleach_booted_state::Snapshot;
 use pleach_deployment::disk;
 use pleach_vm::{
-    Boot, Display, GuestFailure, Host, Input, Media, Outcome, Payload, Permits, ProbeOptions,
-    RunOptions, Uuid, Wanted,
+    Boot, Credential, Display, ExtraDisk, GuestFailure, Host, Input, Media, Outcome, Payload,
+    Permits, ProbeOptions, RunOptions, Shutdown, Uuid, Wanted,
 };
 
 /// All machines that are compared are the same machine.
@@ -83,9 +83,29 @@ pub(crate) struct FirstBoot {
     pub(crate) kernel_arguments: Vec<String>,
     /// Files for the firmware configuration device.
     pub(crate) fw_cfg: Vec<(String, Vec<u8>)>,
-    /// How often it may reboot before it comes up: Ignition does once, for kernel arguments.
-    pub(crate) reboots: usize,
+    /// systemd's system credentials.
+    pub(crate) credentials: Vec<Credential>,
+    /// Disks to read from.
+    pub(crate) disks: Vec<ExtraDisk>,
+    /// Whether it reboots before it has come to what is to be captured.
+    pub(crate) reboot: Reboot,
 }
+
+/// A reboot that belongs to a first boot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Reboot {
+    /// None.
+    #[default]
+    Never,
+    /// Perhaps, and before anything of the real root has started: Ignition, for kernel arguments.
+    Early,
+    /// For sure, and when everything has started: cloud-init, so that all is read again.
+    Late,
+}
+
+/// Waits for cloud-init's reboot, and explains if there is none.
+const WAIT: &str = "cloud-init status --wait --long >&2; sleep 120; \
+    cat /var/log/cloud-init-output.log >&2; exit 1";
 
 impl FirstBoot {
     /// Hands Ignition its document, in the way of QEMU's platform.
@@ -94,7 +114,18 @@ impl FirstBoot {
             .push(("opt/com.coreos/config".to_owned(), document));
         let arguments = ["ignition.firstboot=1", "ignition.platform.id=qemu"];
         self.kernel_arguments.extend(arguments.map(str::to_owned));
-        self.reboots = 1;
+        self.reboot = Reboot::Early;
+    }
+
+    /// Hands cloud-init a disk with its seed, which makes the machine reboot when it is carried out.
+    pub(crate) fn seed(&mut self, disk: Vec<u8>) {
+        self.disks.push(ExtraDisk::new("cidata", disk));
+        self.reboot = Reboot::Late;
+    }
+
+    /// Whether its boot of this number, counted from 0, is only there to be rebooted.
+    fn waits(&self, number: usize) -> bool {
+        self.reboot == Reboot::Late && number == 0
     }
 }
 
@@ -185,9 +216,13 @@ impl Machines {
     pub(crate) fn capture(&self, image: &Path, first: &FirstBoot, run: &Path) -> Result<Booted> {
         let mut image = image.to_owned();
         let mut account = String::new();
-        for number in 0..=first.reboots {
+        let boots = match first.reboot {
+            Reboot::Never => 1,
+            Reboot::Early | Reboot::Late => 2,
+        };
+        for number in 0..boots {
             let run = run.join(format!("boot-{}", number + 1));
-            let report = self.boot(&image, first, &run)?;
+            let report = self.boot(&image, first, number, &run)?;
             account.push_str(&format!("{}\n", report.attempt));
             let added = report.added_arguments.join(" ");
             let attempt = run.join(&report.attempt.directory);
@@ -216,14 +251,19 @@ impl Machines {
             }
         }
         bail!(
-            "it rebooted {} times, {} would be right; see {}",
-            first.reboots + 1,
-            first.reboots,
+            "it rebooted {boots} times, {} would be right; see {}",
+            boots - 1,
             run.display()
         )
     }
 
-    fn boot(&self, image: &Path, first: &FirstBoot, run: &Path) -> Result<pleach_vm::Report> {
+    fn boot(
+        &self,
+        image: &Path,
+        first: &FirstBoot,
+        number: usize,
+        run: &Path,
+    ) -> Result<pleach_vm::Report> {
         let (folder, name) = split(image)?;
         let files = make(&run.join("entry"))?;
         let entry = disk::boot_entries((&folder, &name))?
@@ -244,8 +284,11 @@ impl Machines {
             command_line.push(' ');
             command_line.push_str(argument);
         }
-        let mut command = format!("./pleach-capture \"$PLEACH_RESULT_DIR/{SNAPSHOT}\"");
-        if self.check.is_some() {
+        let mut command = match first.waits(number) {
+            true => WAIT.to_owned(),
+            false => format!("./pleach-capture \"$PLEACH_RESULT_DIR/{SNAPSHOT}\""),
+        };
+        if self.check.is_some() && !first.waits(number) {
             command.push_str(&format!(
                 " || exit; ./pleach-check >\"$PLEACH_RESULT_DIR/{CHECK_OUTPUT}\" 2>&1; \
                  echo $? >\"$PLEACH_RESULT_DIR/{CHECK_EXIT}\""
@@ -262,7 +305,12 @@ impl Machines {
         let mut boot = Boot::new(command_line, payload);
         boot.uuid = Some(MACHINE.parse::<Uuid>()?);
         boot.fw_cfg = first.fw_cfg.clone();
-        boot.shutdown = pleach_vm::Shutdown::Forced;
+        boot.credentials = first.credentials.clone();
+        boot.disks = first.disks.clone();
+        boot.shutdown = match first.waits(number) {
+            true => Shutdown::Awaited,
+            false => Shutdown::Forced,
+        };
         boot.display = self.screen.then_some(SCREEN);
         let media = Media {
             disk: Input::new(&folder, &name),

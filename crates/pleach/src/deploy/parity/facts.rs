@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use pleach_customization::Unit;
 use pleach_fs_tree::{TreePath, escape};
 use pleach_parity::Facts;
 
@@ -52,9 +53,14 @@ impl Work {
             .iter()
             .map(|group| group.name.clone());
         let groups = groups.chain(users.clone()).collect();
+        let units = self.customization.units.iter();
+        let (masked, units): (Vec<_>, Vec<_>) = units.partition(|unit| unit.mask == Some(true));
+        let names = |units: Vec<&Unit>| units.into_iter().map(|unit| unit.name.clone()).collect();
         Facts {
             users: users.collect(),
             groups,
+            units: names(units),
+            masked: names(masked),
             declarations,
             booted,
             named_paths: self.named_paths(),

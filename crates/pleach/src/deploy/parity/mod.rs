@@ -3,6 +3,7 @@
 mod checks;
 mod earlier;
 mod facts;
+mod first;
 mod routes;
 
 use std::path::PathBuf;
@@ -33,7 +34,7 @@ pub(crate) struct Parity {
     base: String,
     #[command(flatten)]
     document: Document,
-    /// The routes to compare.
+    /// The routes to compare: derive, etc, ignition, cloud-init, credentials.
     #[arg(long, value_delimiter = ',', default_value = "derive,etc,ignition")]
     routes: Vec<Route>,
     /// Boot them.
@@ -60,12 +61,10 @@ impl Parity {
         routes.sort();
         routes.dedup();
         if routes.len() < 2 {
-            bail!("--routes needs at least two of derive, etc and ignition");
+            let all = Route::CUSTOMIZED.map(Route::as_str).join(", ");
+            bail!("--routes needs at least two of {all}");
         }
-        let composed = routes
-            .iter()
-            .filter(|route| **route != Route::Ignition)
-            .count();
+        let composed = routes.iter().filter(|route| route.is_composed()).count();
         if !self.boot && composed < 2 {
             bail!("without --boot only derive and etc can be compared; add --boot");
         }

@@ -14,6 +14,7 @@ use pleach_parity::{Capture, Control, Facts, Route, Rule, Verdict, judge, rules}
 
 use super::checks::Checks;
 use super::earlier;
+use super::first::first_boot;
 use crate::boot::{BootOptions, Booted, FirstBoot, Machines};
 use crate::cli::config::Document;
 use crate::cli::derive::{self, Placing};
@@ -30,6 +31,8 @@ pub(super) struct Work {
     pub(super) merged: Merged,
     pub(super) derivation: Option<Derivation<ContentRef>>,
     pub(super) etc: Option<EtcPlan>,
+    /// What each route's machine is given.
+    first: BTreeMap<Route, FirstBoot>,
     pub(super) routes: Vec<Route>,
     pub(super) output: PathBuf,
     pub(super) subject: BTreeMap<String, String>,
@@ -57,9 +60,6 @@ impl Work {
     ) -> Result<Self> {
         let customization = document.read()?;
         check_output(output)?;
-        if routes.contains(&Route::Ignition) {
-            pleach_customization::carried(&customization, pleach_customization::Route::Ignition)?;
-        }
         let base = image::open(base, source)?;
         output::step(&format!("merging {}", base.reference()));
         let merged = base.merge(&image::open_dir(&std::env::temp_dir())?)?;
@@ -84,6 +84,11 @@ impl Work {
             false => None,
         };
         reader.finish()?;
+        let first = routes.iter().map(|&route| {
+            let first = first_boot(route, &customization, &merged);
+            Ok((route, first.with_context(|| format!("the route {route}"))?))
+        });
+        let first = first.collect::<Result<_>>()?;
         let subject = [
             ("base", format!("{}@{}", base.reference(), base.digest())),
             (
@@ -99,6 +104,7 @@ impl Work {
             merged,
             derivation,
             etc,
+            first,
             routes,
             output,
             subject,
@@ -111,14 +117,11 @@ impl Work {
         let mut views = BTreeMap::new();
         let mut not_compared = BTreeMap::new();
         for &route in &self.routes {
-            match route {
-                Route::Derive | Route::Etc => {
-                    views.insert(route, self.compose(route)?.static_view()?);
-                }
-                _ => {
-                    let why = "it customizes at first boot; compare it with --boot".to_owned();
-                    not_compared.insert(route.to_string(), why);
-                }
+            if route.is_composed() {
+                views.insert(route, self.compose(route)?.static_view()?);
+            } else {
+                let why = "it customizes at first boot; compare it with --boot".to_owned();
+                not_compared.insert(route.to_string(), why);
             }
         }
         let base = Snapshot::empty();
@@ -153,7 +156,7 @@ impl Work {
                 self.routes
                     .iter()
                     .copied()
-                    .filter(|route| *route != Route::Ignition),
+                    .filter(|route| route.is_composed()),
             )
             .map(|route| Ok((route, self.compose(route)?)))
             .collect::<Result<_>>()?;
@@ -161,7 +164,7 @@ impl Work {
             output::step(&format!("writing the disk of {route}"));
             composed.write_disk(&self.disk(*route))?;
         }
-        // The longest first: a first boot by Ignition reboots.
+        // The longest first: those that customize at first boot, and may reboot for that.
         let mut boots: Vec<_> = self
             .routes
             .iter()
@@ -198,13 +201,8 @@ impl Work {
             bail!("{}", all.join("\n"));
         }
         for (name, route, mut booted) in booted.into_iter().flatten() {
-            let disk = if route == Route::Ignition {
-                Route::Base
-            } else {
-                route
-            };
             // The host hashes /usr, which is read-only in the guest, many times faster.
-            let composed = composed.get(&disk).context("composed above")?;
+            let composed = composed.get(&on_disk(route)).context("composed above")?;
             booted.snapshot.take_usr_digests(&composed.static_view()?);
             every_file_has_a_digest(&booted.snapshot).with_context(|| format!("/usr of {name}"))?;
             let folder = self.output.join("boots").join(name);
@@ -256,19 +254,12 @@ impl Work {
     }
 
     fn boot(&self, machines: &Machines, name: &str, route: Route) -> Result<Booted> {
-        let mut first = FirstBoot::default();
-        let mut disk = self.disk(route);
-        if route == Route::Ignition {
-            first.ignite(
-                pleach_inject::to_ignition(&self.customization)
-                    .as_str()
-                    .into(),
-            );
-            disk = self.disk(Route::Base);
-        }
+        let base = FirstBoot::default();
+        let first = self.first.get(&route).unwrap_or(&base);
+        let disk = self.disk(on_disk(route));
         let run = self.output.join("boots").join(name);
         let booted = machines
-            .capture(&disk, &first, &run)
+            .capture(&disk, first, &run)
             .with_context(|| format!("booting {name}"))?;
         output::step(&format!(
             "{name}: {}",
@@ -307,6 +298,15 @@ impl Work {
             None
         };
         Composed::new(&tree, &self.base, &[], inject, &sysroot)
+    }
+}
+
+/// What is on the disk that a route boots.
+fn on_disk(route: Route) -> Route {
+    if route.is_composed() {
+        route
+    } else {
+        Route::Base
     }
 }
 
