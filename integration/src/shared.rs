@@ -1,4 +1,4 @@
-//! The run that all tests share: every route booted once, the base image twice.
+//! The runs that tests share: every route booted once, the base image twice.
 //!
 //! Tests may be threads of one process or processes of their own (nextest): the first that comes
 //! makes the run under a lock, the others find it.
@@ -14,6 +14,44 @@ use rustix::fs::FlockOperation;
 
 use crate::setting::{Answer, Setting};
 
+/// What a run is of.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    /// Of its folder, and of the document in `fixtures/customizations`.
+    pub name: &'static str,
+    /// The variant of the base image, if it is not the base image itself.
+    pub variant: Option<&'static str>,
+    /// The routes.
+    pub routes: &'static [&'static str],
+}
+
+/// The demo's: what the routes do that act before the system starts.
+pub const SITE: Run = Run {
+    name: "site",
+    variant: None,
+    routes: &["derive", "etc", "ignition"],
+};
+
+/// Every field that all of five routes carry, by all five.
+pub const EVERY: Run = Run {
+    name: "every",
+    variant: Some("cloud-init"),
+    routes: &["derive", "etc", "ignition", "cloud-init", "credentials"],
+};
+
+impl Run {
+    fn document(&self) -> PathBuf {
+        Setting::site().with_file_name(format!("{}.bu", self.name))
+    }
+
+    fn base(&self, setting: &Setting) -> Result<String> {
+        match self.variant {
+            Some(variant) => Setting::variant(variant, "v1"),
+            None => Ok(setting.base.clone()),
+        }
+    }
+}
+
 /// The finished run.
 #[derive(Debug)]
 pub struct Shared {
@@ -24,20 +62,28 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// The run for this setting, made now if nobody has.
+    /// The demo's run for this setting, made now if nobody has.
     ///
     /// # Errors
     /// When it cannot be made; what `pleach` said is in the error.
     pub fn get(setting: &Setting) -> Result<Self> {
+        Self::of(setting, &SITE)
+    }
+
+    /// A run for this setting, made now if nobody has.
+    ///
+    /// # Errors
+    /// When it cannot be made; what `pleach` said is in the error.
+    pub fn of(setting: &Setting, run: &Run) -> Result<Self> {
         fs::create_dir_all(&setting.output)?;
-        let lock = File::create(setting.output.join("lock"))?;
+        let lock = File::create(setting.output.join(format!("{}.lock", run.name)))?;
         rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
-        let folder = setting.output.join("site");
-        let stamp = setting.output.join("site.stamp");
-        let wanted = wanted(setting)?;
+        let folder = setting.output.join(run.name);
+        let stamp = setting.output.join(format!("{}.stamp", run.name));
+        let wanted = wanted(setting, run)?;
         if fs::read_to_string(&stamp).ok().as_deref() != Some(&wanted) {
             let _ = fs::remove_file(&stamp);
-            let answer = run(setting, &folder)?;
+            let answer = make(setting, run, &folder)?;
             let code = answer.code.context("pleach parity was killed")?;
             anyhow::ensure!(
                 code < 2,
@@ -90,32 +136,20 @@ impl Shared {
     }
 }
 
-fn run(setting: &Setting, folder: &std::path::Path) -> Result<Answer> {
-    let (site, folder) = (Setting::site(), folder.display().to_string());
-    let (agent, site) = (
-        setting.agent.display().to_string(),
-        site.display().to_string(),
-    );
-    setting.pleach(&[
-        "parity",
-        "--base",
-        &setting.base,
-        "--config",
-        &site,
-        "--routes",
-        "derive,etc,ignition",
-        "--boot",
-        "--agent",
-        &agent,
-        "--output",
-        &folder,
-    ])
+fn make(setting: &Setting, run: &Run, folder: &std::path::Path) -> Result<Answer> {
+    let base = run.base(setting)?;
+    let routes = run.routes.join(",");
+    let paths = [&run.document(), folder, &setting.agent].map(|path| path.display().to_string());
+    let [document, folder, agent] = paths.each_ref().map(String::as_str);
+    let mut arguments = vec!["parity", "--boot", "--base", &base, "--config", document];
+    arguments.extend(["--routes", &routes, "--agent", agent, "--output", folder]);
+    setting.pleach(&arguments)
 }
 
 /// Whatever would make another run: the base image by digest, the document, the emulator, and the
 /// programs by size and time.
-fn wanted(setting: &Setting) -> Result<String> {
-    let base = setting.pleach(&["inspect", &setting.base, "--format", "json"])?;
+fn wanted(setting: &Setting, run: &Run) -> Result<String> {
+    let base = setting.pleach(&["inspect", &run.base(setting)?, "--format", "json"])?;
     anyhow::ensure!(
         base.code == Some(0),
         "inspecting the base image: {}",
@@ -130,8 +164,9 @@ fn wanted(setting: &Setting) -> Result<String> {
         "{}\n{}\n{}\n",
         base["digest"],
         String::from_utf8_lossy(&qemu),
-        fs::read_to_string(Setting::site())?
+        fs::read_to_string(run.document())?
     );
+    out.push_str(&format!("{}\n", run.routes.join(",")));
     for path in [&setting.pleach, &setting.agent] {
         let metadata = fs::metadata(path)?;
         let time = metadata.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();

@@ -15,7 +15,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use pleach_integration::disk::Disk;
 use pleach_integration::faults::{FAULTS, Fault};
 use pleach_integration::setting::Setting;
-use pleach_integration::shared::Shared;
+use pleach_integration::shared::{EVERY, Run, SITE, Shared};
 use pleach_parity::{Capture, Control, Route, judge, rules};
 
 fn main() {
@@ -29,7 +29,12 @@ fn main() {
         trial(
             "parity::routes_boot_to_the_same_state",
             &setting,
-            routes_agree,
+            |setting| run_agrees(setting, &SITE),
+        ),
+        trial(
+            "parity::five_routes_carry_every_field_to_the_same_state",
+            &setting,
+            |setting| run_agrees(setting, &EVERY),
         ),
         trial("parity::the_control_is_sound", &setting, control_is_sound),
         trial(
@@ -96,12 +101,13 @@ fn properties(setting: &Setting) {
     }
 }
 
-fn routes_agree(setting: &Setting) -> Result<()> {
-    let shared = Shared::get(setting)?;
+fn run_agrees(setting: &Setting, run: &Run) -> Result<()> {
+    let shared = Shared::of(setting, run)?;
     let report = shared.report()?;
+    let pairs = run.routes.len() * (run.routes.len() - 1) / 2;
     ensure!(
-        report.verdicts.len() == 3,
-        "three pairs of routes: {}",
+        report.verdicts.len() == pairs,
+        "{pairs} pairs of routes: {}",
         report.verdicts.len()
     );
     ensure!(
@@ -128,11 +134,11 @@ fn routes_agree(setting: &Setting) -> Result<()> {
 }
 
 fn control_is_sound(setting: &Setting) -> Result<()> {
-    let control = Shared::get(setting)?
-        .report()?
-        .control
-        .context("it was booted")?;
-    ensure!(control.is_sound(), "{control:#?}");
+    for run in [SITE, EVERY] {
+        let report = Shared::of(setting, &run)?.report()?;
+        let control = report.control.context("it was booted")?;
+        ensure!(control.is_sound(), "{}: {control:#?}", run.name);
+    }
     Ok(())
 }
 
@@ -163,12 +169,14 @@ fn composed_trees_agree(setting: &Setting) -> Result<()> {
 }
 
 fn every_section_was_captured(setting: &Setting) -> Result<()> {
-    let shared = Shared::get(setting)?;
-    for boot in ["base-1", "base-2", "derive", "etc", "ignition"] {
-        for (section, status) in shared.snapshot(boot)?.statuses() {
-            let captured =
-                section.is_optional() || matches!(status, pleach_booted_state::Status::Entries(_));
-            ensure!(captured, "{boot}: {section}: {status}");
+    for run in [SITE, EVERY] {
+        let shared = Shared::of(setting, &run)?;
+        for boot in ["base-1", "base-2"].iter().chain(run.routes) {
+            for (section, status) in shared.snapshot(boot)?.statuses() {
+                let captured = section.is_optional()
+                    || matches!(status, pleach_booted_state::Status::Entries(_));
+                ensure!(captured, "{}, {boot}: {section}: {status}", run.name);
+            }
         }
     }
     Ok(())

@@ -56,6 +56,7 @@ fn routes_that_carry_the_whole_of_a_case() {
     }
     insta::assert_snapshot!(found, @"
     drone.bu: derive etc ignition cloud-init kickstart credentials
+    every.bu: derive etc ignition cloud-init kickstart credentials
     fips.bu: derive etc ignition kickstart
     generic-final.bu: derive etc ignition cloud-init kickstart credentials
     kiosk.bu: derive etc ignition cloud-init kickstart credentials
