@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use crate::cli::image::{make, open_dir};
 use crate::files::split;
+use crate::first_boot::{FirstBoot, Reboot, WAIT};
 use anyhow::{Context as _, Result, anyhow, bail};
 use cap_std::fs::Dir;
 use clap::{Args, ValueEnum};
 use pleach_booted_state::Snapshot;
 use pleach_deployment::disk;
 use pleach_vm::{
-    Boot, Credential, Display, ExtraDisk, GuestFailure, Host, Input, Media, Outcome, Payload,
-    Permits, ProbeOptions, RunOptions, Shutdown, Uuid, Wanted,
+    Boot, Display, GuestFailure, Host, Input, Media, Outcome, Payload, Permits, ProbeOptions,
+    RunOptions, Shutdown, Uuid, Wanted,
 };
 
 /// All machines that are compared are the same machine.
@@ -74,59 +75,6 @@ pub(crate) struct Machines {
     agent: Vec<u8>,
     check: Option<Vec<u8>>,
     screen: bool,
-}
-
-/// A first boot, apart from its disk.
-#[derive(Default)]
-pub(crate) struct FirstBoot {
-    /// Kernel arguments behind those of the boot entry.
-    pub(crate) kernel_arguments: Vec<String>,
-    /// Files for the firmware configuration device.
-    pub(crate) fw_cfg: Vec<(String, Vec<u8>)>,
-    /// systemd's system credentials.
-    pub(crate) credentials: Vec<Credential>,
-    /// Disks to read from.
-    pub(crate) disks: Vec<ExtraDisk>,
-    /// Whether it reboots before it has come to what is to be captured.
-    pub(crate) reboot: Reboot,
-}
-
-/// A reboot that belongs to a first boot.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Reboot {
-    /// None.
-    #[default]
-    Never,
-    /// Perhaps, and before anything of the real root has started: Ignition, for kernel arguments.
-    Early,
-    /// For sure, and when everything has started: cloud-init, so that all is read again.
-    Late,
-}
-
-/// Waits for cloud-init's reboot, and explains if there is none.
-const WAIT: &str = "cloud-init status --wait --long >&2; sleep 120; \
-    cat /var/log/cloud-init-output.log >&2; exit 1";
-
-impl FirstBoot {
-    /// Hands Ignition its document, in the way of QEMU's platform.
-    pub(crate) fn ignite(&mut self, document: Vec<u8>) {
-        self.fw_cfg
-            .push(("opt/com.coreos/config".to_owned(), document));
-        let arguments = ["ignition.firstboot=1", "ignition.platform.id=qemu"];
-        self.kernel_arguments.extend(arguments.map(str::to_owned));
-        self.reboot = Reboot::Early;
-    }
-
-    /// Hands cloud-init a disk with its seed, which makes the machine reboot when it is carried out.
-    pub(crate) fn seed(&mut self, disk: Vec<u8>) {
-        self.disks.push(ExtraDisk::new("cidata", disk));
-        self.reboot = Reboot::Late;
-    }
-
-    /// Whether its boot of this number, counted from 0, is only there to be rebooted.
-    fn waits(&self, number: usize) -> bool {
-        self.reboot == Reboot::Late && number == 0
-    }
 }
 
 /// What came of a boot.

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use crate::boot::{BootOptions, FirstBoot, Machines};
+use crate::boot::{BootOptions, Machines};
 use crate::cli::exit::End;
 use crate::cli::output;
 use crate::files::{make_private, write};
+use crate::first_boot::FirstBoot;
 
 /// Boot a disk image and capture the state that it comes up with.
 ///

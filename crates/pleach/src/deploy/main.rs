@@ -14,6 +14,7 @@ mod cli;
 mod compose;
 mod deploy;
 mod files;
+mod first_boot;
 mod generate;
 mod parity;
 mod policy;

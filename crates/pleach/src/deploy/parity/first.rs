@@ -7,8 +7,8 @@ use pleach_inject::{CloudInitOptions, nocloud_disk, to_cloud_init, to_credential
 use pleach_parity::Route;
 use pleach_vm::Credential;
 
-use crate::boot::FirstBoot;
 use crate::cli::image::Merged;
+use crate::first_boot::FirstBoot;
 
 /// Programs without which a route does nothing, where the image's tree shows them. Ignition is in the
 /// initramfs.

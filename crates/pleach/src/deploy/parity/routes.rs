@@ -15,7 +15,7 @@ use pleach_parity::{Capture, Control, Facts, Route, Rule, Verdict, judge, rules}
 use super::checks::Checks;
 use super::earlier;
 use super::first::first_boot;
-use crate::boot::{BootOptions, Booted, FirstBoot, Machines};
+use crate::boot::{BootOptions, Booted, Machines};
 use crate::cli::config::Document;
 use crate::cli::derive::{self, Placing};
 use crate::cli::fetch::Source;
@@ -23,6 +23,7 @@ use crate::cli::image::{self, Merged, OpenImage, Reader, make, today};
 use crate::cli::output;
 use crate::compose::Composed;
 use crate::files::{self, materialize};
+use crate::first_boot::FirstBoot;
 
 /// Everything that is known before something is composed or booted.
 pub(super) struct Work {
