@@ -17,19 +17,8 @@ pub struct Case {
     pub variant: Option<&'static str>,
     /// The routes that carry the whole of it to the first boot and that this suite can boot.
     pub routes: &'static [&'static str],
-    /// What is booted where nobody asked for everything.
-    pub booted: Booted,
     /// Whether its machine has a display.
     pub screen: bool,
-}
-
-/// What is booted of a case where nobody asked for everything.
-#[derive(Debug, Clone, Copy)]
-pub enum Booted {
-    /// These routes, compared; the control is that of the demo's run.
-    Compared(&'static [&'static str]),
-    /// The derived image.
-    Derived,
 }
 
 /// All of them.
@@ -38,49 +27,42 @@ pub const CASES: &[Case] = &[
         name: "site-units",
         variant: None,
         routes: &["derive", "etc", "ignition"],
-        booted: Booted::Compared(&["derive", "etc"]),
         screen: false,
     },
     Case {
         name: "quadlet",
         variant: Some("podman"),
         routes: &["derive", "etc", "ignition"],
-        booted: Booted::Derived,
         screen: false,
     },
     Case {
         name: "fips",
         variant: None,
         routes: &["derive", "etc", "ignition"],
-        booted: Booted::Compared(&["derive", "etc"]),
         screen: false,
     },
     Case {
         name: "postgres",
         variant: Some("postgres"),
         routes: &["derive", "etc", "ignition"],
-        booted: Booted::Derived,
         screen: false,
     },
     Case {
         name: "drone",
         variant: None,
         routes: &["derive", "etc", "ignition"],
-        booted: Booted::Derived,
         screen: false,
     },
     Case {
         name: "kiosk",
         variant: Some("kiosk"),
         routes: &["derive", "etc", "ignition"],
-        booted: Booted::Derived,
         screen: true,
     },
     Case {
         name: "generic-final",
         variant: None,
         routes: &["derive", "etc", "ignition"],
-        booted: Booted::Compared(&["derive", "ignition"]),
         screen: false,
     },
 ];

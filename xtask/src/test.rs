@@ -21,7 +21,8 @@ pub(crate) struct Test {
     /// List the tests instead of running them.
     #[arg(long)]
     list: bool,
-    /// In the tier vm, boot each case by derive, etc and ignition, and compare them. It takes an hour.
+    /// In the tier vm, boot each case by derive, etc and ignition, and compare them, on images of its
+    /// own. It takes an hour.
     #[arg(long)]
     all: bool,
     /// Write a JUnit report here.
@@ -89,7 +90,7 @@ impl Test {
         let mut following = packages.skip(1);
         for tier in &tiers {
             let mut environment = match tier {
-                Tier::Vm if !self.list => workspace.vm_environment()?,
+                Tier::Vm if !self.list => workspace.vm_environment(self.all)?,
                 _ => Vec::new(),
             };
             if self.all {

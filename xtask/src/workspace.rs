@@ -7,6 +7,9 @@ use xshell::{Shell, cmd};
 
 use crate::{base, tools};
 
+/// The variant of the base image that every route can boot.
+const EVERY_ROUTE: &str = "cloud-init";
+
 /// The checkout and its build directory.
 pub(crate) struct Workspace {
     pub(crate) sh: Shell,
@@ -66,8 +69,9 @@ impl Workspace {
         Ok(base::build(self, &base::Options::default())?.reference("v1"))
     }
 
-    /// What the VM suite is told by its environment: images, programs, and where all is kept.
-    pub(crate) fn vm_environment(&self) -> Result<Vec<(String, String)>> {
+    /// What the VM suite is told by its environment: images, programs, and where all is kept. The
+    /// images that only some cases are booted on are made where `all` of them are asked for.
+    pub(crate) fn vm_environment(&self, all: bool) -> Result<Vec<(String, String)>> {
         let base = self.base_image()?;
         let binaries = self.build_binaries()?;
         let output = self.artifacts().join("vm");
@@ -80,6 +84,9 @@ impl Workspace {
         .map(|(name, value)| (name.to_owned(), value))
         .into();
         for name in base::variants(self)? {
+            if !all && name != EVERY_ROUTE {
+                continue;
+            }
             let variable = format!("PLEACH_VARIANT_{}", name.to_uppercase().replace('-', "_"));
             let options = base::Options {
                 variant: Some(name),

@@ -1,43 +1,48 @@
 //! The cases, booted: each has to do in the guest what it is for.
 //!
-//! By default two routes or one of each are booted; with `PLEACH_CASES=all` every route that carries
-//! it, compared with every other.
+//! With `PLEACH_CASES=all` (`cargo xtask test --tier vm --all`) every route that carries a case is
+//! booted and compared with every other, which takes an hour; else only what is in [`ALWAYS`].
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
-use pleach_integration::cases::{Booted, CASES, Case};
+use pleach_integration::cases::{CASES, Case};
 use pleach_integration::screen::Picture;
 use pleach_integration::setting::Setting;
 
+/// Cases that every run boots, on the plain base image.
+const ALWAYS: &[&str] = &["drone"];
+
 pub(crate) fn trials(setting: &Arc<Result<Setting>>) -> Vec<Trial> {
+    let whole = std::env::var("PLEACH_CASES").is_ok_and(|which| which == "all");
+    if !whole {
+        let left = CASES.len() - ALWAYS.len();
+        println!("{left} cases are not booted here: cargo xtask test --tier vm --all");
+    }
     let own = |name: &str, test: fn(&Setting) -> Result<()>| {
         crate::trial(&format!("cases::{name}"), setting, test)
     };
-    let mut trials = vec![
-        own("no_check_passes_on_the_base_image", no_check_passes),
-        own(
-            "postgres_keeps_its_rows_over_an_upgrade",
-            postgres_is_upgraded,
-        ),
-        own("kiosk_is_seen_only_where_it_runs", kiosk_is_seen),
-        own("generic_final_is_generic_until_derived", generic_is_generic),
-    ];
+    let mut trials = Vec::new();
+    if whole {
+        trials.extend([
+            own("no_check_passes_on_the_base_image", no_check_passes),
+            own(
+                "postgres_keeps_its_rows_over_an_upgrade",
+                postgres_is_upgraded,
+            ),
+            own("kiosk_is_seen_only_where_it_runs", kiosk_is_seen),
+            own("generic_final_is_generic_until_derived", generic_is_generic),
+        ]);
+    }
     for case in CASES {
-        let whole = std::env::var("PLEACH_CASES").is_ok_and(|which| which == "all");
-        let test = move |setting: &Setting| match case.booted {
-            _ if whole => case.compare(setting, case.routes),
-            Booted::Compared(routes) => case.compare(setting, routes),
-            Booted::Derived => derived_works(setting, case),
+        let test = move |setting: &Setting| match whole {
+            true => case.compare(setting, case.routes),
+            false => derived_works(setting, case),
         };
-        // Two of them are booted by tests of their own, and only for all routes once more.
-        if whole || !["postgres", "kiosk"].contains(&case.name) {
-            trials.push(crate::trial(
-                &format!("cases::{}", case.name),
-                setting,
-                test,
-            ));
+        if whole || ALWAYS.contains(&case.name) {
+            let name = format!("cases::{}", case.name);
+            trials.push(crate::trial(&name, setting, test));
         }
     }
     trials

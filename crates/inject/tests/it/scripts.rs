@@ -274,7 +274,15 @@ proptest! {
                 apply(&plan, &open(etc.path()), &open(var.path())).expect("applied");
                 prop_assert_eq!(state(real.path()), state(&twin), "{}", moved);
             }
-            Err(error) => prop_assert!(!done, "the route etc says: {error}\n{moved}"),
+            Err(error) => {
+                // The plan is stricter in one place: it goes through the image's own link to what the
+                // document puts another link in the place of.
+                let replaced = json!(format!("{shown}/old"));
+                let links = moved["storage"]["links"].as_array().into_iter().flatten();
+                let stricter = error.to_string().ends_with("/old is not a directory")
+                    && links.into_iter().any(|link| link["path"] == replaced);
+                prop_assert!(!done || stricter, "the route etc says: {error}\n{moved}");
+            }
         }
     }
 
