@@ -198,7 +198,7 @@ impl Customization {
     /// assert_eq!(merged.units.len(), 2);
     /// assert_eq!(
     ///     merged.units[1].origin.to_string(),
-    ///     "site.bu[$.ignition.config.merge.0]:1:57 ($.systemd.units.0)"
+    ///     "site.bu[$.ignition.config.merge.0]:1:58 ($.systemd.units.0)"
     /// );
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
