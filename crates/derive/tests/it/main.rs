@@ -6,7 +6,7 @@ mod secrecy;
 use std::io::Cursor;
 
 use pleach_customization::{Customization, Format, Input, NoLocalFiles, ParseOptions, parse};
-use pleach_derive::{Options, plan, write_layer};
+use pleach_derive::{Derivation, Options, plan, write_layer};
 use pleach_fs_tree::{Timestamp, Tree, dump, parse_dump};
 use pleach_layer_merge::{Compression, LayerOptions, WrittenLayer};
 
@@ -85,6 +85,28 @@ fn base() -> Tree<Vec<u8>> {
 /// The derived tree, the layer and its bytes.
 type Derived = (Tree<Vec<u8>>, WrittenLayer, Vec<u8>);
 
+/// The layer of a derivation, not compressed.
+fn layer(
+    base: &Tree<Vec<u8>>,
+    derivation: &Derivation<Vec<u8>>,
+) -> Result<(WrittenLayer, Vec<u8>), String> {
+    let mut bytes = Vec::new();
+    let mut source = |bytes: &Vec<u8>| Ok(Cursor::new(bytes.clone()));
+    let options = LayerOptions {
+        compression: Compression::None,
+        ..LayerOptions::default()
+    };
+    let written = write_layer(
+        base,
+        derivation,
+        |a, b| a == b,
+        &mut source,
+        &mut bytes,
+        &options,
+    );
+    Ok((written.map_err(|e| e.to_string())?, bytes))
+}
+
 fn derive(body: &str) -> Result<Derived, String> {
     let base = base();
     let read = |bytes: &Vec<u8>| Some(bytes.clone());
@@ -93,21 +115,7 @@ fn derive(body: &str) -> Result<Derived, String> {
         ..Options::default()
     };
     let derivation = plan(&site(body), &base, &read, &options).map_err(|e| e.to_string())?;
-    let mut bytes = Vec::new();
-    let mut source = |bytes: &Vec<u8>| Ok(Cursor::new(bytes.clone()));
-    let options = LayerOptions {
-        compression: Compression::None,
-        ..LayerOptions::default()
-    };
-    let written = write_layer(
-        &base,
-        &derivation,
-        |a, b| a == b,
-        &mut source,
-        &mut bytes,
-        &options,
-    )
-    .map_err(|e| e.to_string())?;
+    let (written, bytes) = layer(&base, &derivation)?;
     let tree = derivation.tree.map(|content| match content {
         pleach_derive::Content::Base(bytes) | pleach_derive::Content::New(bytes) => bytes,
     });

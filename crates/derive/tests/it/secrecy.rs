@@ -4,14 +4,13 @@
 use pleach_customization::{
     Customization, Format, Input, NoLocalFiles, ParseOptions, Route, parse, split,
 };
-use pleach_derive::{Options, plan, write_layer};
+use pleach_derive::{Options, plan};
 use pleach_fs_tree::Timestamp;
 use pleach_inject::{CloudInitOptions, to_cloud_init, to_credentials, to_ignition, to_kickstart};
-use pleach_layer_merge::{Compression, LayerOptions};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::base;
+use crate::{base, layer};
 
 fn customization(document: &Value) -> Customization {
     let text = document.to_string();
@@ -84,21 +83,7 @@ fn derived(c: &Customization) -> (Vec<u8>, String) {
         Ok(derivation) => derivation,
         Err(error) => return (Vec::new(), format!("{error} {error:?}")),
     };
-    let mut bytes = Vec::new();
-    let mut source = |bytes: &Vec<u8>| Ok(std::io::Cursor::new(bytes.clone()));
-    let options = LayerOptions {
-        compression: Compression::None,
-        ..LayerOptions::default()
-    };
-    let written = write_layer(
-        &base,
-        &derivation,
-        |a, b| a == b,
-        &mut source,
-        &mut bytes,
-        &options,
-    )
-    .expect("written");
+    let (written, bytes) = layer(&base, &derivation).expect("written");
     (bytes, format!("{derivation:?} {written:?}"))
 }
 
