@@ -16,7 +16,7 @@ mod local;
 mod ostree;
 pub(crate) mod output;
 pub(crate) mod plan;
-mod private;
+pub(crate) mod private;
 mod remainder;
 mod split;
 mod unpack;

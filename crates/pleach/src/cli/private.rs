@@ -8,6 +8,15 @@ use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, OpenOptions, OpenOptionsE
 
 use super::image::open_dir;
 
+/// Makes a directory that nobody else looks into: documents and disks hold password hashes.
+pub(crate) fn make_private(path: &Path) -> Result<Dir> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut builder = std::fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("creating {}", path.display()))?;
+    open_dir(path)
+}
+
 /// A folder to write into.
 pub(crate) struct Folder {
     dir: Dir,
@@ -17,11 +26,7 @@ pub(crate) struct Folder {
 impl Folder {
     /// Makes it with its parents, or takes the one that is there.
     pub(crate) fn make(path: &Path) -> Result<Self> {
-        use std::os::unix::fs::DirBuilderExt as _;
-        let mut builder = std::fs::DirBuilder::new();
-        let made = builder.recursive(true).mode(0o700).create(path);
-        made.with_context(|| format!("creating {}", path.display()))?;
-        let (dir, shown) = (open_dir(path)?, path.to_owned());
+        let (dir, shown) = (make_private(path)?, path.to_owned());
         Ok(Self { dir, shown })
     }
 

@@ -8,7 +8,8 @@ use clap::Args;
 use crate::boot::{BootOptions, Machines};
 use crate::cli::exit::End;
 use crate::cli::output;
-use crate::files::{make_private, write};
+use crate::cli::private::make_private;
+use crate::files::write;
 use crate::first_boot::FirstBoot;
 
 /// Boot a disk image and capture the state that it comes up with.

@@ -10,8 +10,9 @@ use crate::cli::exit::End;
 use crate::cli::fetch::Source;
 use crate::cli::image::{self, OpenImage, make};
 use crate::cli::output;
+use crate::cli::private::make_private;
 use crate::compose::Composed;
-use crate::files::{self, make_private, materialize};
+use crate::files::{self, materialize};
 
 /// Install images as ostree deployments.
 #[derive(Args)]

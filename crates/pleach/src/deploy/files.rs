@@ -24,15 +24,6 @@ pub(crate) fn write(path: &Path, contents: &[u8]) -> Result<()> {
         .with_context(|| format!("writing {}", path.display()))
 }
 
-/// Makes a directory that nobody else looks into: documents and disks hold password hashes.
-pub(crate) fn make_private(path: &Path) -> Result<Dir> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let mut builder = std::fs::DirBuilder::new();
-    let made = builder.recursive(true).mode(0o700).create(path);
-    made.with_context(|| format!("creating {}", path.display()))?;
-    open_dir(path)
-}
-
 /// The folder of a file, open, and the file's name.
 pub(crate) fn split(path: &Path) -> Result<(Dir, PathBuf)> {
     let name = path

@@ -21,6 +21,7 @@ use crate::cli::derive::{self, Placing};
 use crate::cli::fetch::Source;
 use crate::cli::image::{self, Merged, OpenImage, Reader, make, today};
 use crate::cli::output;
+use crate::cli::private::make_private;
 use crate::compose::Composed;
 use crate::files::{self, materialize};
 use crate::first_boot::FirstBoot;
@@ -366,6 +367,6 @@ fn check_output(output: &Path) -> Result<()> {
 fn replace(output: &Path) -> Result<()> {
     check_output(output)?;
     files::remove(output)?;
-    files::make_private(output)?;
+    make_private(output)?;
     files::write(&output.join(MARK), b"")
 }
