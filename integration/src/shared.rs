@@ -79,8 +79,7 @@ impl Shared {
         let lock = File::create(setting.output.join(format!("{}.lock", run.name)))?;
         rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
         let folder = setting.output.join(run.name);
-        let stamp = setting.output.join(format!("{}.stamp", run.name));
-        let wanted = wanted(setting, run)?;
+        let (stamp, wanted) = (stamp(setting, run), wanted(setting, run)?);
         if fs::read_to_string(&stamp).ok().as_deref() != Some(&wanted) {
             let _ = fs::remove_file(&stamp);
             let answer = make(setting, run, &folder)?;
@@ -94,6 +93,22 @@ impl Shared {
             fs::write(folder.join("code"), code.to_string())?;
             fs::write(&stamp, &wanted)?;
         }
+        Self::read(folder)
+    }
+
+    /// The demo's run for this setting, if a test has made it.
+    ///
+    /// # Errors
+    /// When the base image or what the run left cannot be read.
+    pub fn if_made(setting: &Setting) -> Result<Option<Self>> {
+        let there = fs::read_to_string(stamp(setting, &SITE)).ok();
+        match there == Some(wanted(setting, &SITE)?) {
+            true => Self::read(setting.output.join(SITE.name)).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn read(folder: PathBuf) -> Result<Self> {
         let read = |name: &str| {
             fs::read_to_string(folder.join(name)).with_context(|| format!("reading {name}"))
         };
@@ -134,6 +149,11 @@ impl Shared {
         let json = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         Ok(Snapshot::from_json(&json)?)
     }
+}
+
+/// Where it is kept what a run was made of.
+fn stamp(setting: &Setting, run: &Run) -> PathBuf {
+    setting.output.join(format!("{}.stamp", run.name))
 }
 
 fn make(setting: &Setting, run: &Run, folder: &std::path::Path) -> Result<Answer> {

@@ -93,9 +93,10 @@ fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|ci| ci == "true")
 }
 
-/// What the machine was, for reports.
+/// What the machine was, for reports, if anything was booted that tells.
 fn properties(setting: &Setting) {
-    let report = Shared::get(setting).and_then(|shared| shared.report());
+    let made = Shared::if_made(setting).ok().flatten();
+    let report = made.and_then(|shared| shared.report().ok());
     for (name, value) in report.into_iter().flat_map(|report| report.subject) {
         println!("property {name} = {value}");
     }
