@@ -1,6 +1,7 @@
 //! Boot loader entries, type 1 (UAPI.1 Boot Loader Specification).
 
 use std::cmp::Ordering;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -74,13 +75,94 @@ impl BootEntry {
     pub fn ostree(&self) -> Option<&str> {
         self.options.values("ostree").next_back().flatten()
     }
+
+    /// The boot counter in the file name, if there is one.
+    pub fn tries(&self) -> Option<Tries> {
+        Tries::split(&self.file_name.file_stem()?.to_string_lossy()).1
+    }
+
+    /// Whether it was tried as often as it may be and never came up.
+    pub fn is_bad(&self) -> bool {
+        self.tries().is_some_and(|tries| tries.left == 0)
+    }
+
+    /// `version` as a number, which ostree's always are.
+    pub(crate) fn number(&self) -> u64 {
+        let version = self.version.as_deref().unwrap_or_default();
+        version.parse().unwrap_or_default()
+    }
 }
 
-/// The order in which a boot loader offers them: highest version first, so that the first is the default.
+/// The file's text.
+impl fmt::Display for BootEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |key: &str, value: &str| writeln!(f, "{key} {value}");
+        if let Some(title) = &self.title {
+            line("title", title)?;
+        }
+        if let Some(version) = &self.version {
+            line("version", version)?;
+        }
+        for (key, value) in &self.other {
+            line(key, value)?;
+        }
+        if !self.options.is_empty() {
+            line("options", &self.options.to_string())?;
+        }
+        if let Some(linux) = &self.linux {
+            line("linux", linux)?;
+        }
+        self.initrd
+            .iter()
+            .try_for_each(|initrd| line("initrd", initrd))
+    }
+}
+
+/// How often an entry may still be tried, and was: `NAME+LEFT[-DONE].conf` (UAPI.1, "Boot counting").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tries {
+    /// Attempts that are left; none makes the entry a bad one, which sorts last.
+    pub left: u32,
+    /// Attempts that were made.
+    pub done: u32,
+}
+
+impl Tries {
+    /// A file name's stem without its counter, and the counter.
+    pub fn split(stem: &str) -> (&str, Option<Self>) {
+        let parse = |text: &str| {
+            let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            digits.then(|| text.parse().ok()).flatten()
+        };
+        let counter = |text: &str| {
+            let (left, done) = match text.split_once('-') {
+                None => (text, "0"),
+                Some((left, done)) => (left, done),
+            };
+            Some(Self {
+                left: parse(left)?,
+                done: parse(done)?,
+            })
+        };
+        match stem.rsplit_once('+') {
+            Some((name, text)) => match counter(text) {
+                Some(tries) => (name, Some(tries)),
+                None => (stem, None),
+            },
+            None => (stem, None),
+        }
+    }
+}
+
+/// The order in which a boot loader offers them: what was tried in vain last, then the highest version
+/// first, so that the first is the default.
 pub(crate) fn sort(entries: &mut [BootEntry]) {
     entries.sort_by(|a, b| {
         let version = |e: &BootEntry| e.version.clone().unwrap_or_default();
-        compare_versions(&version(b), &version(a)).then_with(|| a.file_name.cmp(&b.file_name))
+        a.is_bad()
+            .cmp(&b.is_bad())
+            .then_with(|| compare_versions(&version(b), &version(a)))
+            .then_with(|| a.file_name.cmp(&b.file_name))
     });
 }
 

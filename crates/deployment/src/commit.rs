@@ -137,6 +137,16 @@ pub enum UnstorableKind {
 }
 
 impl Sysroot {
+    /// The manifest of the image that a commit is of (`ostree.manifest`), if it says.
+    pub fn manifest(&self, commit: &Checksum) -> Result<Option<String>> {
+        let (commit, _) = self
+            .repo()
+            .load_commit(commit.as_str())
+            .map_err(failed("read commit"))?;
+        let metadata = ostree_ext::glib::VariantDict::new(Some(&commit.child_value(0)));
+        Ok(metadata.lookup::<String>("ostree.manifest").ok().flatten())
+    }
+
     /// Write `root` as a commit, and point the branch to it.
     ///
     /// `/etc` of the tree becomes `/usr/etc` of the commit (a tree that has `/usr/etc` in its place is

@@ -4,17 +4,18 @@ use std::path::PathBuf;
 
 use ostree_ext::container::OstreeImageReference;
 use ostree_ext::container::deploy::ORIGIN_CONTAINER;
-use ostree_ext::gio::Cancellable;
 use ostree_ext::glib::KeyFile;
 use ostree_ext::ostree;
 
+use crate::Sysroot;
 use crate::boot_entry::BootEntry;
 use crate::commit::Checksum;
-use crate::error::{Error, Result, ostree as failed};
+use crate::error::{Error, Result};
 use crate::kargs_d;
 use crate::kernel_arguments::KernelArguments;
-use crate::walk::open_dir;
-use crate::{Sysroot, var};
+use crate::record::{self, Record};
+#[cfg(doc)]
+use crate::stage::Writer;
 
 /// What to deploy, and where.
 #[derive(Debug, Clone)]
@@ -75,106 +76,38 @@ pub struct Deployment {
 }
 
 impl Sysroot {
-    /// Make a deployment of a commit, and a boot loader entry that is the default from then on.
-    ///
-    /// `/etc` is a fresh copy of the commit's `/usr/etc`, also if there is an earlier deployment: merging
-    /// local changes into it is the caller's to do (see [`Sysroot::deployment_etc`]). Kernel arguments are the
-    /// image's and then `options`'; those of an earlier deployment are not carried over. Of the earlier
-    /// deployments of the stateroot, the newest is kept to roll back to, with those that are pinned or booted.
-    /// On a stateroot's first deployment its `/var` gets the content of the image's, if nobody has put
-    /// anything there; never later.
+    /// Make a deployment of a commit, and a boot loader entry that is the default from then on: what
+    /// [`Writer::stage`], [`Writer::finalize`] and [`Writer::keep`] do in a row, for a caller who changes
+    /// nothing in between. The default before it is kept, and what is pinned.
     pub fn deploy(&self, options: &DeployOptions) -> Result<Deployment> {
-        if let Some(a) = options
-            .kernel_arguments
-            .iter()
-            .find(|a| a.has_key("ostree"))
-        {
-            return Err(Error::ReservedKernelArgument {
-                argument: a.to_string(),
-            });
-        }
-        let origin = options.origin.to_key_file()?;
-        self.require_stateroot(&options.stateroot)?;
-        let _lock = self.lock()?;
-        let sysroot = self.loaded()?;
-        let path = match self.deploy_locked(sysroot, &origin, options) {
-            Ok(path) => path,
-            Err(e) => {
-                // What was made is garbage, being in no list; the first error is the one to report.
-                let _ = self.clean(sysroot);
-                return Err(e);
-            }
+        let writer = self.writer()?;
+        let staged = writer.stage(options)?;
+        let record = Record {
+            kernel_arguments: staged.kernel_arguments.clone(),
+            ..Record::default()
         };
-        self.deployments()?
-            .into_iter()
-            .find(|d| d.path == path)
-            .ok_or_else(|| Error::Ostree {
-                operation: "deploy tree",
-                message: format!("{} is not listed afterwards", path.display()),
-            })
-    }
-
-    fn deploy_locked(
-        &self,
-        sysroot: &ostree::Sysroot,
-        origin: &KeyFile,
-        options: &DeployOptions,
-    ) -> Result<PathBuf> {
-        let previous = sysroot.merge_deployment(Some(&options.stateroot));
-        let new = sysroot
-            .deploy_tree(
-                Some(&options.stateroot),
-                options.commit.as_str(),
-                Some(origin),
-                None,
-                &[],
-                Cancellable::NONE,
-            )
-            .map_err(failed("deploy tree"))?;
-        let path = deployment_path(sysroot, &new);
-        let root = open_dir(self.dir(), &path)?;
-        let fragments = kargs_d::read(&root, &options.kargs_d)?;
-        let mut arguments = kargs_d::kernel_arguments(&fragments);
-        arguments.extend(&options.kernel_arguments);
-        let config = new.bootconfig().ok_or_else(|| Error::Ostree {
-            operation: "set kernel arguments",
-            message: "the deployment has no boot configuration".into(),
-        })?;
-        config.set("options", &arguments.to_string());
-        if previous.is_none() {
-            let var = self.var(&options.stateroot)?;
-            var::seed(self.repo(), &options.commit, &root, &var)?;
-        }
-        sysroot
-            .simple_write_deployment(
-                Some(&options.stateroot),
-                &new,
-                previous.as_ref(),
-                ostree::SysrootSimpleWriteDeploymentFlags::NO_CLEAN,
-                Cancellable::NONE,
-            )
-            .map_err(failed("write deployments"))?;
-        self.clean(sysroot)?;
-        Ok(path)
-    }
-
-    /// Delete deployments that are in no list, and objects that no deployment or branch needs. libostree's
-    /// own `cleanup` is these two steps, and prints to standard output what it freed.
-    fn clean(&self, sysroot: &ostree::Sysroot) -> Result<()> {
-        sysroot
-            .prepare_cleanup(Cancellable::NONE)
-            .map_err(failed("clean up deployments"))?;
-        self.repo()
-            .prune(ostree::RepoPruneFlags::REFS_ONLY, 0, Cancellable::NONE)
-            .map(drop)
-            .map_err(failed("prune repository"))
+        let deployment = writer.finalize(&staged, &record)?;
+        writer.keep(&[])?;
+        Ok(deployment)
     }
 
     /// All deployments, in boot order: the first is the default.
     pub fn deployments(&self) -> Result<Vec<Deployment>> {
         let entries = self.boot_entries()?;
-        let all = self.loaded()?.deployments();
-        all.iter().map(|d| self.describe(d, &entries)).collect()
+        let mut all: Vec<Deployment> = Vec::new();
+        for found in self.loaded()?.deployments() {
+            // Two entries of one: a change of the default that is not cleaned up yet.
+            let found = self.describe(&found, &entries)?;
+            if all.iter().all(|known| known.path != found.path) {
+                all.push(found);
+            }
+        }
+        Ok(all)
+    }
+
+    /// The record of a deployment; none if another tool made it.
+    pub fn record(&self, deployment: &Deployment) -> Result<Option<Record>> {
+        record::read(self.dir(), &deployment.path)
     }
 
     pub(crate) fn describe(
@@ -203,7 +136,10 @@ impl Sysroot {
     }
 }
 
-fn deployment_path(sysroot: &ostree::Sysroot, deployment: &ostree::Deployment) -> PathBuf {
+pub(crate) fn deployment_path(
+    sysroot: &ostree::Sysroot,
+    deployment: &ostree::Deployment,
+) -> PathBuf {
     sysroot.deployment_dirpath(deployment).as_str().into()
 }
 
@@ -211,7 +147,7 @@ const ORIGIN_GROUP: &str = "origin";
 const ORIGIN_REFSPEC: &str = "refspec";
 
 impl Origin {
-    fn to_key_file(&self) -> Result<KeyFile> {
+    pub(crate) fn to_key_file(&self) -> Result<KeyFile> {
         let file = KeyFile::new();
         match self {
             Self::ContainerImage(reference) => {

@@ -98,6 +98,10 @@ pub enum Error {
         /// The argument.
         argument: String,
     },
+    /// The machine boots what was asked for, and what was to follow failed; the cause is within. What is
+    /// left undone is done by the next writer.
+    #[error("done, but not cleaned up: {0}")]
+    AfterCommit(#[source] Box<Error>),
     /// A kernel command line that the kernel would read otherwise than written.
     #[error(transparent)]
     KernelArgument(#[from] KernelArgumentError),

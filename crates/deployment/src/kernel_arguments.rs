@@ -202,6 +202,12 @@ impl KernelArguments {
         self.remove_where(|a| a == argument)
     }
 
+    /// Remove the first that equals this one; says whether there was one.
+    pub fn remove_first(&mut self, argument: &KernelArgument) -> bool {
+        let place = self.0.iter().position(|a| a == argument);
+        place.map(|place| self.0.remove(place)).is_some()
+    }
+
     /// Remove all of a key; says how many.
     pub fn delete_key(&mut self, key: &str) -> usize {
         self.remove_where(|a| a.has_key(key))
@@ -281,6 +287,21 @@ impl fmt::Display for KernelArguments {
             write!(f, "{gap}{a}")?;
         }
         Ok(())
+    }
+}
+
+/// As a list of arguments.
+impl serde::Serialize for KernelArguments {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.iter().map(KernelArgument::as_str))
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for KernelArguments {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let texts = Vec::<String>::deserialize(from)?;
+        let parse = |text: String| text.parse().map_err(serde::de::Error::custom);
+        texts.into_iter().map(parse).collect()
     }
 }
 

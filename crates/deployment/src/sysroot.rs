@@ -6,8 +6,9 @@ use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _};
 use ostree_ext::{gio, gio::Cancellable, ostree};
 
 use crate::boot_entry::{self, BootEntry};
-use crate::deploy::Deployment;
+use crate::deploy::{Deployment, deployment_path};
 use crate::error::{Error, Result, io, ostree as failed};
+use crate::loader::{Durable, read_entries};
 use crate::walk::open_dir;
 
 /// An ostree sysroot.
@@ -19,9 +20,11 @@ pub struct Sysroot {
     dir: Dir,
     sysroot: ostree::Sysroot,
     repo: ostree::Repo,
+    durable: Durable,
 }
 
 /// Holds the lock that all of ostree's writers take.
+#[derive(Debug)]
 pub(crate) struct Lock<'a>(&'a ostree::Sysroot);
 
 impl Drop for Lock<'_> {
@@ -44,7 +47,30 @@ impl Sysroot {
         sysroot
             .ensure_initialized(Cancellable::NONE)
             .map_err(failed("make sysroot"))?;
-        Self::load(dir, sysroot)
+        let opened = Self::load(dir, sysroot)?;
+        opened.configure()?;
+        Ok(opened)
+    }
+
+    /// As bootc has it: entries by the Boot Loader Specification alone, with paths that hold where /boot
+    /// is no file system of its own. Ours are so anyway; this is for the machine's own ostree.
+    fn configure(&self) -> Result<()> {
+        let config = self.repo.copy_config();
+        let values = [("bootloader", "none"), ("bootprefix", "true")];
+        let is = |key, value| {
+            config
+                .string("sysroot", key)
+                .is_ok_and(|found| found == value)
+        };
+        if values.iter().all(|&(key, value)| is(key, value)) {
+            return Ok(());
+        }
+        for (key, value) in values {
+            config.set_string("sysroot", key, value);
+        }
+        self.repo
+            .write_config(&config)
+            .map_err(failed("configure repository"))
     }
 
     /// Open a sysroot that exists.
@@ -53,19 +79,36 @@ impl Sysroot {
         Self::load(dir, sysroot)
     }
 
+    /// Open the sysroot of the machine that runs this, to write to it. Its `/sysroot` and `/boot` are
+    /// read-only for all others; who takes the lock makes them writable for itself, so this process must
+    /// be in a mount namespace of its own, and have been when it opened the directory.
+    pub fn open_booted(dir: &Dir) -> Result<Self> {
+        let (dir, sysroot) = handle(dir)?;
+        sysroot.set_mount_namespace_in_use();
+        Self::load(dir, sysroot)
+    }
+
     fn load(dir: Dir, sysroot: ostree::Sysroot) -> Result<Self> {
         sysroot
             .load(Cancellable::NONE)
             .map_err(failed("open sysroot"))?;
         let repo = sysroot.repo();
-        Ok(Self { dir, sysroot, repo })
+        Ok(Self {
+            dir,
+            sysroot,
+            repo,
+            durable: Durable(true),
+        })
     }
 
-    /// Do not wait for the disk when writing objects: right for a sysroot that lives only until it is
+    /// Never wait for the disk: right for a sysroot that lives only until it is
     /// made into a disk image, wrong for one that a machine boots from.
     pub fn without_fsync(self) -> Self {
         self.repo.set_disable_fsync(true);
-        self
+        Self {
+            durable: Durable(false),
+            ..self
+        }
     }
 
     /// Make a stateroot: a group of deployments that share `/var`. Its `/var` is empty until the first
@@ -121,15 +164,18 @@ impl Sysroot {
     /// Set or clear the immutable flag of a deployment's root; needed to create or remove entries of the
     /// root itself, and to delete the sysroot.
     pub fn set_mutable(&self, deployment: &Deployment, mutable: bool) -> Result<()> {
-        for found in self.loaded()?.deployments() {
-            if self.describe(&found, &[])?.path == deployment.path {
-                return self
-                    .sysroot
-                    .deployment_set_mutable(&found, mutable, Cancellable::NONE)
-                    .map_err(failed("set the immutable flag"));
-            }
-        }
-        Err(Error::Invalid {
+        let found = self.find(deployment)?;
+        self.sysroot
+            .deployment_set_mutable(&found, mutable, Cancellable::NONE)
+            .map_err(failed("set the immutable flag"))
+    }
+
+    /// libostree's own object of a deployment.
+    pub(crate) fn find(&self, deployment: &Deployment) -> Result<ostree::Deployment> {
+        let sysroot = self.loaded()?;
+        let mut all = sysroot.deployments().into_iter();
+        let found = all.find(|found| deployment_path(sysroot, found) == deployment.path);
+        found.ok_or_else(|| Error::Invalid {
             what: "deployment",
             value: deployment.path.display().to_string(),
             reason: "is not in this sysroot".into(),
@@ -145,17 +191,11 @@ impl Sysroot {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(io("open directory", DIR)(e)),
         };
-        let mut all = Vec::new();
-        for entry in entries.entries().map_err(io("read directory", DIR))? {
-            let name = entry.map_err(io("read directory", DIR))?.file_name();
-            let name = std::path::PathBuf::from(name);
-            if name.extension().is_some_and(|e| e == "conf") {
-                let text = entries.read_to_string(&name).map_err(io("read", &name))?;
-                all.push(BootEntry::parse(&name, &text)?);
-            }
-        }
-        boot_entry::sort(&mut all);
-        Ok(all)
+        read_entries(&entries)
+    }
+
+    pub(crate) fn durable(&self) -> Durable {
+        self.durable
     }
 
     pub(crate) fn dir(&self) -> &Dir {
@@ -181,6 +221,11 @@ impl Sysroot {
         }
     }
 
+    pub(crate) fn wait_for_lock(&self) -> Result<Lock<'_>> {
+        self.sysroot.lock().map_err(failed("lock sysroot"))?;
+        Ok(Lock(&self.sysroot))
+    }
+
     pub(crate) fn require_stateroot(&self, name: &str) -> Result<()> {
         check_stateroot(name)?;
         match open_dir(&self.dir, stateroot_path(name)) {
@@ -199,7 +244,7 @@ fn handle(dir: &Dir) -> Result<(Dir, ostree::Sysroot)> {
     Ok((dir, sysroot))
 }
 
-fn stateroot_path(name: &str) -> String {
+pub(crate) fn stateroot_path(name: &str) -> String {
     format!("ostree/deploy/{name}")
 }
 

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use pleach_deployment::{BootEntry, Error};
+use pleach_deployment::{BootEntry, Error, Tries};
 
 fn parse(text: &str) -> Result<BootEntry, Error> {
     BootEntry::parse(Path::new("x.conf"), text)
@@ -113,4 +113,38 @@ fn bad_entries_name_the_line() {
         "version 1\noptions a=\"b",
         "\"x.conf\" line 2: kernel argument \"a=\\\"b\": a double quote is not closed",
     );
+}
+
+/// UAPI.1, "Boot counting": `+LEFT` or `+LEFT-DONE` before the suffix.
+#[test]
+fn counters() {
+    #[track_caller]
+    fn check(name: &str, expect: Option<(u32, u32)>) {
+        let entry = BootEntry::parse(Path::new(name), "").unwrap();
+        let expect = expect.map(|(left, done)| Tries { left, done });
+        assert_eq!(entry.tries(), expect, "{name}");
+        assert_eq!(
+            entry.is_bad(),
+            expect.is_some_and(|t| t.left == 0),
+            "{name}"
+        );
+    }
+    check("ostree-1-default.conf", None);
+    check("ostree-1-default+3.conf", Some((3, 0)));
+    check("ostree-1-default+2-1.conf", Some((2, 1)));
+    check("ostree-1-default+0-3.conf", Some((0, 3)));
+    check("ostree-1-default+.conf", None);
+    check("ostree-1-default+x.conf", None);
+    check("ostree-1-default+1-.conf", None);
+    check("a+b+3.conf", Some((3, 0)));
+    assert_eq!(Tries::split("a+b+3").0, "a+b");
+    assert_eq!(Tries::split("a+b").0, "a+b");
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let text = "title T\nversion 2\nsort-key s\noptions a=\"b c\" ostree=/x\nlinux /l\ninitrd /i\ninitrd /j\n";
+    let entry = parse(text).unwrap();
+    assert_eq!(entry.to_string(), text);
+    assert_eq!(parse(&entry.to_string()).unwrap(), entry);
 }

@@ -14,4 +14,5 @@ mod deploy;
 mod disk;
 mod kargs_d;
 mod kernel_arguments;
+mod owners;
 mod support;
