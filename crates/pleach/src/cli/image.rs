@@ -20,6 +20,8 @@ use super::output;
 /// An image in a layout.
 pub(crate) struct OpenImage {
     reference: String,
+    place: String,
+    verified: String,
     layout: Layout,
     image: Image,
 }
@@ -76,6 +78,7 @@ fn layer(stream: &LayerStream) -> Result<Layer> {
 fn open_fetched(reference: &str, store: &Path, fetched: &Fetched) -> Result<OpenImage> {
     let mut image = open_layout(store, Some(&fetched.manifest_digest.to_string()))?;
     image.reference = reference.to_owned();
+    image.verified = fetched.policy.join(", ");
     Ok(image)
 }
 
@@ -91,7 +94,9 @@ pub(crate) fn open_layout(folder: &Path, name: Option<&str>) -> Result<OpenImage
         .resolve(name, None)
         .with_context(|| format!("opening {reference}"))?;
     Ok(OpenImage {
+        place: reference.clone(),
         reference,
+        verified: "no signature policy: a layout on this machine".to_owned(),
         layout,
         image,
     })
@@ -117,6 +122,18 @@ impl OpenImage {
     /// `sha256:…` of the manifest.
     pub(crate) fn digest(&self) -> String {
         self.image.digest().to_string()
+    }
+
+    /// As the layout has it that it is in: what is opened by this is fetched no second time.
+    #[allow(dead_code, reason = "of the two programs pleach-deploy asks")]
+    pub(crate) fn in_layout(&self) -> &str {
+        &self.place
+    }
+
+    /// What its signature had to meet when it was fetched, for people.
+    #[allow(dead_code, reason = "of the two programs pleach-deploy asks")]
+    pub(crate) fn verified(&self) -> &str {
+        &self.verified
     }
 
     pub(crate) fn image(&self) -> &Image {

@@ -13,7 +13,7 @@ mod inject;
 mod inspect;
 mod lint;
 mod local;
-mod ostree;
+pub(crate) mod ostree;
 pub(crate) mod output;
 pub(crate) mod plan;
 pub(crate) mod private;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use cap_std::fs::Dir;
 use clap::Args;
 use pleach_fs_tree::{Kind, Tree, TreePath};
 use pleach_layer_merge::ostree::{
@@ -59,11 +60,52 @@ impl Ostree {
             require_root("a repository of the mode bare")?;
         }
         let cache = self.cache.as_deref().map(make).transpose()?;
+        let import = Import {
+            reference: &self.reference,
+            cache,
+            low_memory,
+            skip_unstorable: self.skip_unstorable,
+        };
+        let imported = import.run(repo, image, source)?;
+        if imported.has_policy {
+            let image = &imported.reference;
+            output::step(&format!(
+                "{image} has a SELinux policy: its labels are not computed"
+            ));
+        }
+        output::print(&format!("{}\n", imported.checksum))
+    }
+}
+
+/// How an image is written into a repository.
+pub(crate) struct Import<'a> {
+    /// The ref that is to point to the commit.
+    pub(crate) reference: &'a str,
+    /// Where the indexes of layers are kept.
+    pub(crate) cache: Option<Dir>,
+    pub(crate) low_memory: bool,
+    pub(crate) skip_unstorable: bool,
+}
+
+/// An image in a repository.
+pub(crate) struct Imported {
+    /// Its name.
+    pub(crate) reference: String,
+    /// The commit's.
+    pub(crate) checksum: String,
+    /// Whether libostree would label the files of the commit by the image's SELinux policy, which was not
+    /// done.
+    pub(crate) has_policy: bool,
+}
+
+impl Import<'_> {
+    pub(crate) fn run(self, repo: Repo, image: &str, source: &Source) -> Result<Imported> {
         let merge = MergeOptions {
             file_digests: false,
-            threads: usize::from(low_memory),
+            threads: usize::from(self.low_memory),
             ..MergeOptions::default()
         };
+        let cache = self.cache;
         let read = move |layers: &[Layer], open: &OpenBlob<'_>| {
             let options = ImportOptions {
                 merge: merge.clone(),
@@ -76,13 +118,10 @@ impl Ostree {
         let (image, (mut transaction, imported)) = open_with(image, source, read)?;
         tell(image.reference(), &imported.merged.notes);
         let tree = &imported.merged.tree;
-        if has_policy(tree) {
-            output::step("the image has a SELinux policy: its labels are not computed");
-        }
         let options = CommitOptions {
             subject: image.digest(),
             timestamp: image.created(),
-            metadata: metadata(&image, tree, &self.reference)?,
+            metadata: metadata(&image, tree, self.reference)?,
             move_etc: true,
             unstorable: match self.skip_unstorable {
                 true => Unstorable::LeaveOut,
@@ -94,8 +133,12 @@ impl Ostree {
         for left_out in &commit.left_out {
             output::step(&format!("left out: {left_out}"));
         }
-        transaction.finish(&[(&self.reference, commit.name)])?;
-        output::print(&format!("{}\n", commit.checksum()))
+        transaction.finish(&[(self.reference, commit.name)])?;
+        Ok(Imported {
+            checksum: commit.checksum(),
+            has_policy: has_policy(tree),
+            reference: image.reference().to_owned(),
+        })
     }
 }
 

@@ -220,8 +220,10 @@ impl Machines {
             .with_context(|| format!("{} has no boot entry", image.display()))?;
         let part = |path: Option<&String>, to: &str| -> Result<()> {
             let path = path.with_context(|| format!("a boot entry without a {to}"))?;
-            // Paths of a boot entry are relative to the file system that /boot is on.
-            let path = Path::new("/boot").join(path.trim_start_matches('/'));
+            // Paths of a boot entry are relative to the file system that /boot is on, which may have
+            // a link /boot to itself.
+            let path = path.trim_start_matches('/');
+            let path = Path::new("/boot").join(path.strip_prefix("boot/").unwrap_or(path));
             files.write(to, disk::read_file((&folder, &name), &path, MAX_BOOT_FILE)?)?;
             Ok(())
         };

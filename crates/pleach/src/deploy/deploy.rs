@@ -13,8 +13,9 @@ use crate::cli::output;
 use crate::cli::private::make_private;
 use crate::compose::Composed;
 use crate::files::{self, materialize};
+use crate::machine;
 
-/// Install images as ostree deployments.
+/// Install images as ostree deployments, and go from one to the next.
 #[derive(Args)]
 pub(crate) struct Deploy {
     #[command(subcommand)]
@@ -25,6 +26,17 @@ pub(crate) struct Deploy {
 enum What {
     /// Write a bootable disk image with one deployment of an image.
     Install(Install),
+    Upgrade(machine::Upgrade),
+    Switch(machine::Switch),
+    Rollback(machine::Rollback),
+    Status(machine::Status),
+    Kargs(machine::Kargs),
+    Pin(machine::Pin),
+    /// Keep a deployment no longer.
+    Unpin(machine::Pin),
+    Cleanup(machine::Cleanup),
+    FactoryReset(machine::FactoryReset),
+    Finalize(machine::Finalize),
 }
 
 #[derive(Args)]
@@ -47,9 +59,18 @@ struct Install {
 impl Deploy {
     pub(crate) fn run(&self) -> Result<End> {
         match &self.what {
-            What::Install(install) => install.run()?,
+            What::Install(install) => install.run().map(|()| End::Fine),
+            What::Upgrade(verb) => verb.run(),
+            What::Switch(verb) => verb.run(),
+            What::Rollback(verb) => verb.run(),
+            What::Status(verb) => verb.run(),
+            What::Kargs(verb) => verb.run(),
+            What::Pin(verb) => verb.run(true),
+            What::Unpin(verb) => verb.run(false),
+            What::Cleanup(verb) => verb.run(),
+            What::FactoryReset(verb) => verb.run(),
+            What::Finalize(verb) => verb.run(),
         }
-        Ok(End::Fine)
     }
 }
 

@@ -16,6 +16,7 @@ mod deploy;
 mod files;
 mod first_boot;
 mod generate;
+mod machine;
 mod parity;
 mod policy;
 
@@ -26,7 +27,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 /// Build it in or inject it, and prove that it boots the same.
 ///
 /// Image names are those of containers-transports(5): docker://, oci:DIR[:TAG], oci-archive:FILE,
-/// dir:DIR. Exit codes: 0 fine or equal; 1 differs or findings; 2 usage; 3 trouble.
+/// dir:DIR. Exit codes: 0 fine or equal; 1 differs or findings; 2 usage; 3 trouble; 4 deployed, but
+/// not cleaned up.
 #[derive(Parser)]
 #[command(name = "pleach", version)]
 struct Pleach {

@@ -6,6 +6,8 @@
     reason = "tests run programs in their own temporary directories, and say what they skip"
 )]
 
+#[cfg(feature = "deploy")]
+mod deploy;
 mod documents;
 mod etc;
 #[cfg(feature = "deploy")]

@@ -35,7 +35,7 @@ pub(super) fn open_dir(top: &Dir, path: &TreePath) -> io::Result<Dir> {
 }
 
 /// The same, or `None` where it does not exist.
-pub(super) fn find_dir(top: &Dir, path: &TreePath) -> io::Result<Option<Dir>> {
+pub(crate) fn find_dir(top: &Dir, path: &TreePath) -> io::Result<Option<Dir>> {
     match open_dir(top, path) {
         Ok(dir) => Ok(Some(dir)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

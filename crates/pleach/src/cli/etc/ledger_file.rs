@@ -77,7 +77,7 @@ enum BeforeOnDisk {
 }
 
 /// Reads the ledger of an `/etc`, without a lock; empty where there is none.
-pub(super) fn read(etc: &Dir, shown: &Path) -> Result<Ledger<Digest>> {
+pub(crate) fn read(etc: &Dir, shown: &Path) -> Result<Ledger<Digest>> {
     let path = shown.join(DIRECTORY).join(NAME);
     let opened = beneath::find_dir(etc, &TreePath::new(DIRECTORY)?)
         .with_context(|| format!("opening {}", shown.join(DIRECTORY).display()))?;

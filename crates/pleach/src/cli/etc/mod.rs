@@ -1,13 +1,13 @@
 //! `pleach etc`: the three-way merge of /etc, who put what, and the way back to the default.
 
 mod apply;
-mod beneath;
+pub(crate) mod beneath;
 mod entry;
 pub(crate) mod json;
-mod ledger_file;
+pub(crate) mod ledger_file;
 mod own;
 mod plan;
-mod policy;
+pub(crate) mod policy;
 mod record;
 mod show;
 mod sides;

@@ -62,7 +62,7 @@ pub(super) struct Entry {
 
 /// All rules in the order in which they count.
 #[derive(Debug, Default)]
-pub(super) struct Effective {
+pub(crate) struct Effective {
     pub(super) entries: Vec<Entry>,
     /// Files that count for nothing, and what masks them.
     pub(super) masked: Vec<(PathBuf, PathBuf)>,
@@ -70,7 +70,7 @@ pub(super) struct Effective {
 
 impl Effective {
     /// The rules of a system, and behind them, with `shipped`, those that come with pleach.
-    pub(super) fn read(
+    pub(crate) fn read(
         root: Option<(&Dir, &Path)>,
         etc: Option<(&Dir, &Path)>,
         shipped: bool,
@@ -103,7 +103,7 @@ impl Effective {
     }
 
     /// The policies of a merge: the ledger's pins, then these.
-    pub(super) fn policies(&self, pins: Vec<Rule>) -> Policies {
+    pub(crate) fn policies(&self, pins: Vec<Rule>) -> Policies {
         let mut rules = pins;
         for entry in &self.entries {
             rules.extend(entry.patterns.iter().map(|pattern| Rule {

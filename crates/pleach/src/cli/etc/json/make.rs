@@ -60,7 +60,7 @@ pub(in crate::cli::etc) fn diff(drift: &Drift, mounts: &[TreePath]) -> Report {
     }
 }
 
-pub(in crate::cli::etc) fn plan(plan: &MergePlan, mounts: &[TreePath]) -> Plan {
+pub(crate) fn plan(plan: &MergePlan, mounts: &[TreePath]) -> Plan {
     Plan {
         inputs: plan.inputs().to_string(),
         paths: plan.paths(),

@@ -5,7 +5,8 @@ mod make;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub(super) use make::{diff, outcome, paths, plan, returned, rule, steps, why};
+pub(crate) use make::plan;
+pub(super) use make::{diff, outcome, paths, returned, rule, steps, why};
 
 /// The version of all reports; it grows when something that was there is no longer, or means
 /// something else.

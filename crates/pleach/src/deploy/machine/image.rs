@@ -1,0 +1,138 @@
+//! An image into the repository of a machine.
+
+use anyhow::{Context as _, Result};
+use pleach_deployment::{Checksum, CommitOptions, ImageMetadata, ImageRecord, Origin, Writer};
+use pleach_layer_merge::ostree::{Mode, Repo};
+
+use super::Machine;
+use super::space::{Need, layers_of};
+use crate::cli::fetch::Source;
+use crate::cli::image::{self, OpenImage};
+use crate::cli::ostree::Import;
+use crate::cli::output;
+use crate::cli::private::make_private;
+use crate::files;
+
+/// The branch that holds what is to be deployed until a deployment does.
+const BRANCH: &str = "pleach/image";
+
+/// What is written of an image into a record.
+pub(super) fn record(image: &OpenImage) -> ImageRecord {
+    ImageRecord {
+        reference: absolute(image.reference()),
+        digest: image.digest(),
+        version: image.version(),
+        created: image.created(),
+        verified: image.verified().to_owned(),
+    }
+}
+
+/// The same wherever it is read again: names of files from the root.
+fn absolute(reference: &str) -> String {
+    let local = ["oci:", "oci-archive:", "dir:"];
+    let Some(transport) = local.iter().find(|t| reference.starts_with(**t)) else {
+        return reference.to_owned();
+    };
+    let name = &reference[transport.len()..];
+    let (path, tag) = name.split_at(name.find(':').unwrap_or(name.len()));
+    match std::path::absolute(path) {
+        Ok(path) => format!("{transport}{}{tag}", path.display()),
+        Err(_) => reference.to_owned(),
+    }
+}
+
+/// Where updates come from, as ostree-ext and bootc spell it. What was verified is in the record.
+pub(super) fn origin(reference: &str) -> Origin {
+    let spelled = match reference.strip_prefix("docker://") {
+        Some(name) => format!("ostree-unverified-registry:{name}"),
+        None => format!("ostree-unverified-image:{reference}"),
+    };
+    Origin::ContainerImage(spelled)
+}
+
+/// The other way round.
+pub(super) fn reference(origin: &Origin) -> Option<String> {
+    let Origin::ContainerImage(spelled) = origin else {
+        return None;
+    };
+    let rest = |prefix: &str| spelled.strip_prefix(prefix);
+    if let Some(name) =
+        rest("ostree-unverified-registry:").or(rest("ostree-image-signed:registry:"))
+    {
+        return Some(format!("docker://{name}"));
+    }
+    if let Some(name) = rest("ostree-unverified-image:").or(rest("ostree-image-signed:")) {
+        return Some(match name.strip_prefix("registry:") {
+            Some(name) => format!("docker://{name}"),
+            None => name.to_owned(),
+        });
+    }
+    // ostree-remote-registry:REMOTE:NAME, ostree-remote-image:REMOTE:TRANSPORT:NAME
+    if let Some((_, name)) = rest("ostree-remote-registry:").and_then(|rest| rest.split_once(':')) {
+        return Some(format!("docker://{name}"));
+    }
+    let (_, name) = rest("ostree-remote-image:")?.split_once(':')?;
+    Some(name.to_owned())
+}
+
+impl Machine {
+    /// Refuses an image that does not fit, and writes one that does as a commit.
+    ///
+    /// `_writer` keeps others from pruning what nothing leads to yet.
+    pub(super) fn import(
+        &self,
+        _writer: &Writer<'_>,
+        image: &OpenImage,
+        source: &Source,
+    ) -> Result<Checksum> {
+        let cache = self.path.join("ostree/pleach/index");
+        let merged = image.index(None)?;
+        let mut there = std::collections::BTreeSet::new();
+        for deployment in self.sysroot.deployments()? {
+            there.extend(layers_of(&self.sysroot, &deployment)?);
+        }
+        Need::of(image, &merged, &there)?.check(&self.dir, &self.path)?;
+        drop(merged);
+        output::step(&format!("importing {}", image.reference()));
+        let repo = self
+            .dir
+            .open_dir("ostree/repo")
+            .context("opening ostree/repo")?;
+        let repo = Repo::open_or_create(&repo, Mode::Bare)?;
+        make_private(&cache)?;
+        let import = Import {
+            reference: BRANCH,
+            cache: Some(image::make(&cache)?),
+            low_memory: false,
+            skip_unstorable: false,
+        };
+        let imported = import.run(repo, image.in_layout(), source)?;
+        if imported.has_policy {
+            return self.commit_labelled(image);
+        }
+        Ok(imported.checksum.parse()?)
+    }
+
+    /// A tree with a SELinux policy, whose labels libostree computes while it commits it.
+    fn commit_labelled(&self, image: &OpenImage) -> Result<Checksum> {
+        let work = self.path.join("ostree/pleach/work");
+        files::remove(&work)?;
+        make_private(&work)?;
+        let commit = (|| {
+            let tree = image::make(&work.join("tree"))?;
+            let merged = image.merge(&image::make(&work.join("spool"))?)?;
+            files::materialize(&merged, &tree)?;
+            let mut options = CommitOptions::new(BRANCH, image.created());
+            options.subject = image.digest();
+            options.metadata.version = image.version();
+            options.metadata.image = Some(ImageMetadata {
+                manifest_digest: image.digest(),
+                manifest: image.manifest()?,
+                config: image.config()?,
+            });
+            Ok(self.sysroot.commit_tree(&tree, &options)?.checksum)
+        })();
+        files::remove(&work)?;
+        commit
+    }
+}
