@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pleach_booted_state::{Difference, SectionName, Snapshot, Status, compare};
 use serde::{Deserialize, Serialize};
 
-use crate::{Class, Context, Control, Facts, Route, Rule, shape};
+use crate::{Class, Context, Control, Facts, Moment, Parting, Route, Rule, shape};
 
 /// A booted system to be judged.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +57,9 @@ pub struct RuleCount {
 /// The verdict over two systems.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
+    /// When they were compared.
+    #[serde(default)]
+    pub moment: Moment,
     /// Route of the left system.
     pub left: Route,
     /// Route of the right system.
@@ -69,6 +72,9 @@ pub struct Verdict {
     pub expected: Vec<Expected>,
     /// All others.
     pub defects: Vec<Defect>,
+    /// How the defects in `/etc` came; see [`Verdict::explain`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partings: Vec<Parting>,
 }
 
 impl Verdict {
@@ -130,6 +136,8 @@ pub fn judge(
         .collect();
     rules.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.rule.cmp(&b.rule)));
     Verdict {
+        moment: Moment::First,
+        partings: Vec::new(),
         left: left.route,
         right: right.route,
         equal,

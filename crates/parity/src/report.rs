@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Control, Defect, Verdict};
+use crate::{Control, Defect, Moment, Parting, Verdict};
 
 /// The version of the JSON form.
 pub const FORMAT_VERSION: u32 = 1;
@@ -102,7 +102,11 @@ fn write_control(f: &mut fmt::Formatter<'_>, control: &Control) -> fmt::Result {
 
 fn write_verdict(f: &mut fmt::Formatter<'_>, verdict: &Verdict) -> fmt::Result {
     let equal: usize = verdict.equal.values().sum();
-    writeln!(f, "\n{} and {}", verdict.left, verdict.right)?;
+    write!(f, "\n{} and {}", verdict.left, verdict.right)?;
+    match verdict.moment {
+        Moment::First => writeln!(f)?,
+        moment => writeln!(f, ", {moment}: {}", moment.what())?,
+    }
     writeln!(
         f,
         "  equal     {equal} entries in {} sections",
@@ -127,6 +131,20 @@ fn write_verdict(f: &mut fmt::Formatter<'_>, verdict: &Verdict) -> fmt::Result {
     writeln!(f, "  defects   {}", verdict.defects.len())?;
     for defect in &verdict.defects {
         writeln!(f, "          {defect}")?;
+    }
+    for parting in &verdict.partings {
+        let Parting {
+            path,
+            left,
+            right,
+            mend,
+        } = parting;
+        writeln!(f, "  parted    {path}")?;
+        writeln!(f, "            {}: {left}", verdict.left)?;
+        writeln!(f, "            {}: {right}", verdict.right)?;
+        if let Some(mend) = mend {
+            writeln!(f, "            mended by: {mend}")?;
+        }
     }
     Ok(())
 }

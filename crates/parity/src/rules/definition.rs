@@ -78,6 +78,28 @@ pub(super) const RULES: &[Rule] = &[
         covers: |_, difference| difference.key.is_some(),
     },
     Rule {
+        name: "ownership-ledger",
+        reason: "what was written into /etc is remembered there, so that it can be taken back; an image needs no such list",
+        class: Class::Definition,
+        section: SectionName::Paths,
+        covers: |context, difference| {
+            let key = difference.key.as_deref();
+            context.only_on(Route::Etc, difference)
+                && matches!(key, Some("/etc/pleach" | "/etc/pleach/ownership.json"))
+        },
+    },
+    Rule {
+        name: "merge-bookkeeping",
+        reason: "what a merge of /etc leaves beside it says how often this machine was upgraded and what it kept",
+        class: Class::Definition,
+        section: SectionName::Paths,
+        covers: |_, difference| {
+            let key = difference.key.as_deref();
+            difference.attribute.is_none()
+                && matches!(key, Some("/etc.saved" | "/etc.journal" | "/etc.known"))
+        },
+    },
+    Rule {
         name: "ignition-kernel-arguments",
         reason: "they tell Ignition that this is a first boot, and where its document is",
         class: Class::Definition,

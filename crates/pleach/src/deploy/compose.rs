@@ -10,6 +10,7 @@ use pleach_deployment::{
 };
 use pleach_inject::EtcPlan;
 
+use crate::cli::etc::Recorder;
 use crate::cli::image::{OpenImage, make, open_dir};
 use crate::files::split;
 
@@ -79,16 +80,44 @@ impl Composed {
         Ok(())
     }
 
+    /// The folder that it is in.
+    pub(crate) fn sysroot(&self) -> &Path {
+        &self.sysroot
+    }
+
+    /// Writes what was injected into the ownership ledger, so that it can be taken back.
+    pub(crate) fn record(&self, inject: Option<&EtcPlan>, document: &Path) -> Result<()> {
+        let Some(plan) = inject else { return Ok(()) };
+        let sysroot = Sysroot::open(&open_dir(&self.sysroot)?)?;
+        let root = sysroot.deployment_root(&self.deployment)?;
+        let etc = sysroot.deployment_etc(&self.deployment)?;
+        let shown = self.sysroot.join(&self.deployment.path);
+        // As it was before: what the image ships.
+        let defaults = root.open_dir("usr/etc").context("opening usr/etc")?;
+        let recorder = Recorder::after(&root, &etc, &defaults, &shown, document)?;
+        let changes = plan.changes.iter();
+        let changes = changes.map(|change| (&*change.path, &change.origin));
+        recorder.record(&etc, &shown, changes).map(drop)
+    }
+
     /// What can be known of it without booting it.
     pub(crate) fn static_view(&self) -> Result<Snapshot> {
+        self.view_of(&self.deployment)
+    }
+
+    /// The same of another deployment of the sysroot.
+    pub(crate) fn view_of(&self, deployment: &Deployment) -> Result<Snapshot> {
         let root = Sysroot::open(&open_dir(&self.sysroot)?)?;
-        let deployment = root.deployment_root(&self.deployment)?;
-        let (etc, var) = (root.deployment_etc(&self.deployment)?, root.var(STATEROOT)?);
+        let (tree, etc) = (
+            root.deployment_root(deployment)?,
+            root.deployment_etc(deployment)?,
+        );
+        let var = root.var(&deployment.stateroot)?;
         let options = CaptureOptions {
             usr_rules: PathRule::usr_with_digests(),
             ..CaptureOptions::default()
         };
-        pleach_booted_state::static_view(&deployment, &etc, &var, &options)
+        pleach_booted_state::static_view(&tree, &etc, &var, &options)
             .context("reading the deployment")
     }
 }

@@ -40,6 +40,23 @@ impl Recorder {
         })
     }
 
+    /// To be made when the plan was carried out already, on a deployment that had `before` as its `/etc`.
+    #[allow(
+        dead_code,
+        reason = "of the two programs pleach-deploy composes deployments"
+    )]
+    pub(crate) fn after(
+        root: &Dir,
+        etc: &Dir,
+        before: &Dir,
+        shown: &Path,
+        document: &Path,
+    ) -> Result<Self> {
+        let mut recorder = Self::new(root, etc, shown, document)?;
+        recorder.before = scan_dir(before, &shown.join("usr/etc"))?;
+        Ok(recorder)
+    }
+
     /// Records each path below `/etc` that was put or removed, and the directories that were made for
     /// it. Account files belong to many, and have no record. Gives how many were recorded.
     pub(crate) fn record<'a>(

@@ -4,13 +4,14 @@ mod checks;
 mod earlier;
 mod facts;
 mod first;
+mod moments;
 mod routes;
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use pleach_parity::{FORMAT_VERSION, Report, Route};
+use pleach_parity::{FORMAT_VERSION, Moment, Report, Route};
 
 use self::routes::Work;
 use crate::boot::BootOptions;
@@ -37,6 +38,14 @@ pub(crate) struct Parity {
     /// The routes to compare: derive, etc, ignition, cloud-init, credentials.
     #[arg(long, value_delimiter = ',', default_value = "derive,etc,ignition")]
     routes: Vec<Route>,
+    /// When to compare: t0 first boot, t1 after an upgrade, t2 after a rollback from it, t3 after the
+    /// customization was withdrawn. Later than t0 needs --upgrade, and does not boot yet.
+    #[arg(long, value_delimiter = ',', default_value = "t0")]
+    at: Vec<Moment>,
+    /// The base image that an upgrade brings; of derived images, that one with the document derived into
+    /// it.
+    #[arg(long, value_name = "IMAGE")]
+    upgrade: Option<String>,
     /// Boot them.
     #[arg(long)]
     boot: bool,
@@ -56,6 +65,11 @@ pub(crate) struct Parity {
 }
 
 impl Parity {
+    fn shown_moments(&self) -> String {
+        let all: Vec<_> = self.at.iter().map(|moment| moment.as_str()).collect();
+        all.join(",")
+    }
+
     pub(crate) fn run(&self) -> Result<End> {
         let mut routes = self.routes.clone();
         routes.sort();
@@ -68,7 +82,21 @@ impl Parity {
         if !self.boot && composed < 2 {
             bail!("without --boot only derive and etc can be compared; add --boot");
         }
+        let later = self.at.iter().any(|moment| *moment > Moment::First);
+        if later && self.upgrade.is_none() {
+            bail!(
+                "--at {} needs --upgrade, the image that the upgrade brings",
+                self.shown_moments()
+            );
+        }
+        if later && self.boot {
+            bail!("moments after t0 are compared as they are composed; leave --boot out");
+        }
         image::require_root("parity")?;
+        let upgrade = match &self.upgrade {
+            Some(name) => Some(image::open(name, &self.source)?),
+            None => None,
+        };
         let work = Work::prepare(
             &self.base,
             &self.document,
@@ -79,7 +107,7 @@ impl Parity {
         let found = if self.boot {
             work.booted(&self.booting, self.control.as_deref())?
         } else {
-            work.composed()?
+            work.composed(&self.at, upgrade.as_ref(), &self.document.config)?
         };
         let report = Report {
             format_version: FORMAT_VERSION,

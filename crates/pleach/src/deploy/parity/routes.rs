@@ -10,7 +10,7 @@ use pleach_customization::Customization;
 use pleach_derive::Derivation;
 use pleach_inject::EtcPlan;
 use pleach_layer_merge::ContentRef;
-use pleach_parity::{Capture, Control, Facts, Route, Rule, Verdict, judge, rules};
+use pleach_parity::{Capture, Control, Facts, Moment, Route, Rule, Verdict, judge, rules};
 
 use super::checks::Checks;
 use super::earlier;
@@ -113,22 +113,20 @@ impl Work {
         })
     }
 
-    /// Compares the deployments as they are composed.
-    pub(super) fn composed(self) -> Result<Findings> {
+    /// Compares the deployments as they are composed, and what becomes of them later.
+    pub(super) fn composed(
+        self,
+        moments: &[Moment],
+        upgrade: Option<&OpenImage>,
+        document: &Path,
+    ) -> Result<Findings> {
         replace(&self.output)?;
-        let mut views = BTreeMap::new();
         let mut not_compared = BTreeMap::new();
-        for &route in &self.routes {
-            if route.is_composed() {
-                views.insert(route, self.compose(route)?.static_view()?);
-            } else {
-                let why = "it customizes at first boot; compare it with --boot".to_owned();
-                not_compared.insert(route.to_string(), why);
-            }
+        for route in self.routes.iter().filter(|route| !route.is_composed()) {
+            let why = "it customizes at first boot; compare it with --boot".to_owned();
+            not_compared.insert(route.to_string(), why);
         }
-        let base = Snapshot::empty();
-        let facts = self.facts(false);
-        let verdicts = verdicts(&views, &base, &facts, &Control::default());
+        let verdicts = self.through_time(moments, upgrade, document)?;
         Ok(Findings {
             control: None,
             verdicts,
@@ -275,7 +273,7 @@ impl Work {
     }
 
     /// A route's sysroot, made anew.
-    fn compose(&self, route: Route) -> Result<Composed> {
+    pub(super) fn compose(&self, route: Route) -> Result<Composed> {
         output::step(&format!("composing {route}"));
         let folder = self.output.join(route.as_str());
         let sysroot = folder.join("sysroot");
@@ -323,7 +321,7 @@ fn every_file_has_a_digest(snapshot: &Snapshot) -> Result<()> {
 }
 
 /// Every pair of routes.
-fn verdicts(
+pub(super) fn verdicts(
     views: &BTreeMap<Route, Snapshot>,
     base: &Snapshot,
     facts: &Facts,

@@ -1,6 +1,7 @@
 //! `pleach deploy` on a sysroot in a folder: from one deployment to the next, and back.
 
 mod images;
+mod time;
 
 use std::fs;
 use std::os::unix::fs::symlink;
