@@ -102,7 +102,21 @@ pub struct Facts {
     /// Paths that are not in the derived image but made at its first boot; empty where both systems
     /// were booted.
     pub declared: BTreeSet<String>,
+    /// Paths that a withdrawal leaves behind: data in `/var`, and accounts, to which files may belong.
+    pub left_behind: BTreeSet<String>,
     /// Paths below `/etc` that the customization puts, changes or removes, apart from what
     /// [`crate::rules`] knows of account files.
     pub etc_paths: BTreeSet<String>,
+}
+
+impl Facts {
+    /// What still holds when the customization was withdrawn: its paths in `/etc` are nobody's any more.
+    pub fn withdraw(&mut self) {
+        self.units.clear();
+        self.masked.clear();
+        self.declarations.clear();
+        self.named_paths.clear();
+        self.left_behind = std::mem::take(&mut self.declared);
+        self.etc_paths.clear();
+    }
 }

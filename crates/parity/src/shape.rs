@@ -18,6 +18,9 @@ pub(crate) const ACCOUNT_FILES: [&str; 6] =
 /// What Ignition leaves in `/etc` besides what it was asked for.
 pub(crate) const IGNITION_FILES: [&str; 1] = [".ignition-result.json"];
 
+/// Where it is remembered what was written into `/etc`.
+pub(crate) const LEDGER: [&str; 2] = ["pleach", "pleach/ownership.json"];
+
 /// The preset file that Ignition writes, and ours on the other routes.
 pub(crate) const PRESETS: (&str, &str) = (
     "systemd/system-preset/20-ignition.preset",
@@ -160,5 +163,7 @@ fn by_tools(route: Route, path: &str) -> bool {
         return false;
     };
     let account = ACCOUNT_FILES.contains(&name.strip_suffix('-').unwrap_or(name));
-    account || (route == Route::Ignition && IGNITION_FILES.contains(&name))
+    account
+        || (route == Route::Ignition && IGNITION_FILES.contains(&name))
+        || (route == Route::Etc && LEDGER.contains(&name))
 }

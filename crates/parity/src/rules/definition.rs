@@ -1,8 +1,10 @@
 //! What telling the routes apart means. The shape of what is forgiven here is held by `shape`.
 
+use std::collections::BTreeSet;
+
 use pleach_booted_state::{Difference, SectionName, Snapshot};
 
-use crate::shape::ACCOUNT_FILES;
+use crate::shape::{ACCOUNT_FILES, LEDGER};
 use crate::{Class, Context, Route, Rule};
 
 pub(super) const RULES: &[Rule] = &[
@@ -24,18 +26,15 @@ pub(super) const RULES: &[Rule] = &[
         reason: "nothing was booted: what the derived image declares is not made yet",
         class: Class::Definition,
         section: SectionName::Paths,
+        covers: |context, difference| not_on_derived(context, difference, &context.facts.declared),
+    },
+    Rule {
+        name: "left-behind",
+        reason: "nothing was booted, so the derived image never made it; a withdrawal leaves data in /var and accounts, to which files may belong",
+        class: Class::Definition,
+        section: SectionName::Paths,
         covers: |context, difference| {
-            let Some(key) = difference.key.as_ref() else {
-                return false;
-            };
-            let missing = context.sides(Route::Derive).is_some_and(|(derived, _)| {
-                difference.attribute.is_none() && derived.paths.get(key).is_none()
-            });
-            let account = key
-                .strip_prefix("/etc/")
-                .is_some_and(|n| ACCOUNT_FILES.contains(&n));
-            let bytes = matches!(difference.attribute.as_deref(), Some("digest" | "size"));
-            context.facts.declared.contains(key) && (missing || (account && bytes))
+            not_on_derived(context, difference, &context.facts.left_behind)
         },
     },
     Rule {
@@ -83,9 +82,11 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Definition,
         section: SectionName::Paths,
         covers: |context, difference| {
-            let key = difference.key.as_deref();
-            context.only_on(Route::Etc, difference)
-                && matches!(key, Some("/etc/pleach" | "/etc/pleach/ownership.json"))
+            let name = difference
+                .key
+                .as_deref()
+                .and_then(|key| key.strip_prefix("/etc/"));
+            context.only_on(Route::Etc, difference) && name.is_some_and(|n| LEDGER.contains(&n))
         },
     },
     Rule {
@@ -111,6 +112,25 @@ pub(super) const RULES: &[Rule] = &[
         },
     },
 ];
+
+/// One of these paths that only the derived system lacks, or an account file in which it lacks lines.
+fn not_on_derived(
+    context: &Context<'_>,
+    difference: &Difference,
+    paths: &BTreeSet<String>,
+) -> bool {
+    let Some(key) = difference.key.as_ref() else {
+        return false;
+    };
+    let missing = context.sides(Route::Derive).is_some_and(|(derived, _)| {
+        difference.attribute.is_none() && derived.paths.get(key).is_none()
+    });
+    let account = key
+        .strip_prefix("/etc/")
+        .is_some_and(|n| ACCOUNT_FILES.contains(&n));
+    let bytes = matches!(difference.attribute.as_deref(), Some("digest" | "size"));
+    paths.contains(key) && (missing || (account && bytes))
+}
 
 /// The text with every run of 64 hexadecimal digits blanked out.
 fn without_checksums(text: &str) -> String {

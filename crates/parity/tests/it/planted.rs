@@ -90,6 +90,7 @@ fn facts() -> Facts {
         masked: set(&["noisy.timer"]),
         declarations: set(&["/usr/lib/sysusers.d/50-pleach.conf"]),
         declared: set(&["/var/site"]),
+        left_behind: set(&["/var/data"]),
         ..Facts::default()
     }
 }
@@ -214,6 +215,9 @@ fn definition() -> Vec<Planted> {
         row!("config-diff-shape" ConfigDiff, Derive => Etc,
             [entry("config_diff", "/etc/passwd", NONE, json!("modified"))],
             [entry("config_diff", "/etc/issue", NONE, json!("modified"))]),
+        row!("left-behind" Paths, Derive => Etc,
+            [entry("paths", "/var/data", NONE, file("sha256:a"))],
+            [entry("paths", "/var/data", file("sha256:b"), file("sha256:a"))]),
         row!("ownership-ledger" Paths, Derive => Etc,
             [entry("paths", "/etc/pleach/ownership.json", NONE, file("sha256:a"))],
             [entry("paths", "/etc/pleach/etc-merge.d", NONE, file("sha256:a"))]),

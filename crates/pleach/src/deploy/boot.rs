@@ -88,6 +88,8 @@ pub(crate) struct Booted {
     pub(crate) flaky: bool,
     /// What the check said, if there was one.
     pub(crate) check: Option<Checked>,
+    /// The disk as the machine left it.
+    pub(crate) disk: PathBuf,
 }
 
 /// What came of a check in the guest.
@@ -191,6 +193,7 @@ impl Machines {
                         added,
                         flaky: report.flaky.is_some(),
                         check,
+                        disk: attempt.join("disk.img"),
                     });
                 }
                 // It changed its own boot entry: the next boot is by that.

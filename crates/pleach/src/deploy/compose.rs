@@ -102,24 +102,21 @@ impl Composed {
 
     /// What can be known of it without booting it.
     pub(crate) fn static_view(&self) -> Result<Snapshot> {
-        self.view_of(&self.deployment)
+        static_view(&self.sysroot, &self.deployment)
     }
+}
 
-    /// The same of another deployment of the sysroot.
-    pub(crate) fn view_of(&self, deployment: &Deployment) -> Result<Snapshot> {
-        let root = Sysroot::open(&open_dir(&self.sysroot)?)?;
-        let (tree, etc) = (
-            root.deployment_root(deployment)?,
-            root.deployment_etc(deployment)?,
-        );
-        let var = root.var(&deployment.stateroot)?;
-        let options = CaptureOptions {
-            usr_rules: PathRule::usr_with_digests(),
-            ..CaptureOptions::default()
-        };
-        pleach_booted_state::static_view(&tree, &etc, &var, &options)
-            .context("reading the deployment")
-    }
+/// What can be known of a deployment without booting it.
+pub(crate) fn static_view(sysroot: &Path, deployment: &Deployment) -> Result<Snapshot> {
+    let root = Sysroot::open(&open_dir(sysroot)?)?;
+    let tree = root.deployment_root(deployment)?;
+    let etc = root.deployment_etc(deployment)?;
+    let var = root.var(&deployment.stateroot)?;
+    let options = CaptureOptions {
+        usr_rules: PathRule::usr_with_digests(),
+        ..CaptureOptions::default()
+    };
+    pleach_booted_state::static_view(&tree, &etc, &var, &options).context("reading the deployment")
 }
 
 fn commit_options(branch: &str, image: &OpenImage) -> Result<CommitOptions> {

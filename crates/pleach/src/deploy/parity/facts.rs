@@ -68,6 +68,7 @@ impl Work {
                 true => BTreeSet::new(),
                 false => declared.map(|(path, _)| escape(path)).collect(),
             },
+            left_behind: BTreeSet::new(),
             etc_paths: put.iter().filter_map(|path| below("/etc/", path)).collect(),
         }
     }

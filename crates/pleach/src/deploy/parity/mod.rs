@@ -13,6 +13,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use pleach_parity::{FORMAT_VERSION, Moment, Report, Route};
 
+use self::moments::Timeline;
 use self::routes::Work;
 use crate::boot::BootOptions;
 use crate::cli::config::Document;
@@ -39,7 +40,7 @@ pub(crate) struct Parity {
     #[arg(long, value_delimiter = ',', default_value = "derive,etc,ignition")]
     routes: Vec<Route>,
     /// When to compare: t0 first boot, t1 after an upgrade, t2 after a rollback from it, t3 after the
-    /// customization was withdrawn. Later than t0 needs --upgrade, and does not boot yet.
+    /// customization was withdrawn. Later than t0 needs --upgrade.
     #[arg(long, value_delimiter = ',', default_value = "t0")]
     at: Vec<Moment>,
     /// The base image that an upgrade brings; of derived images, that one with the document derived into
@@ -89,13 +90,15 @@ impl Parity {
                 self.shown_moments()
             );
         }
-        if later && self.boot {
-            bail!("moments after t0 are compared as they are composed; leave --boot out");
-        }
         image::require_root("parity")?;
-        let upgrade = match &self.upgrade {
-            Some(name) => Some(image::open(name, &self.source)?),
-            None => None,
+        let mut moments = self.at.clone();
+        moments.sort();
+        moments.dedup();
+        let open = |name| image::open(name, &self.source);
+        let time = Timeline {
+            moments,
+            upgrade: self.upgrade.as_deref().map(open).transpose()?,
+            document: self.document.config.clone(),
         };
         let work = Work::prepare(
             &self.base,
@@ -103,11 +106,12 @@ impl Parity {
             &self.source,
             &self.output,
             &routes,
+            time,
         )?;
         let found = if self.boot {
             work.booted(&self.booting, self.control.as_deref())?
         } else {
-            work.composed(&self.at, upgrade.as_ref(), &self.document.config)?
+            work.composed()?
         };
         let report = Report {
             format_version: FORMAT_VERSION,

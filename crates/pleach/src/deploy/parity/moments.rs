@@ -1,89 +1,77 @@
-//! The composed routes at later moments: an upgrade, a rollback, a withdrawal.
+//! The routes at later moments: an upgrade, a rollback, a withdrawal.
 //!
-//! Each step is what a person would type; the machine is the sysroot in the route's folder.
+//! Each step is what a person would type, on the sysroot of the route's machine.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use pleach_booted_state::Snapshot;
 use pleach_deployment::Sysroot;
-use pleach_parity::{Control, Decision, Decisions, Moment, Route, Verdict};
+use pleach_parity::{Decision, Decisions, Moment, Route};
 use serde_json::Value;
 
-use super::routes::{Work, verdicts};
+use super::routes::Work;
 use crate::cli::derive::{self, Placing};
-use crate::cli::image::{self, make, open_dir};
-use crate::cli::output;
-use crate::compose::Composed;
+use crate::cli::image::{OpenImage, make, open_dir};
+use crate::compose::static_view;
 
-/// A composed route, on its way through the moments.
-struct Machine {
-    composed: Composed,
-    /// The image that the upgrade brings.
-    next: String,
-    /// What takes the customization back.
-    withdrawal: Vec<String>,
+/// What is asked about time.
+pub(super) struct Timeline {
+    /// In their order, without doubles.
+    pub(super) moments: Vec<Moment>,
+    /// The base image that the upgrade brings; there, if there is a later moment than the first.
+    pub(super) upgrade: Option<OpenImage>,
+    /// The document, which the ownership ledger knows what was injected by.
+    pub(super) document: PathBuf,
 }
 
-/// What a machine is at a moment.
-struct Seen {
-    snapshot: Snapshot,
-    decisions: Decisions,
+impl Timeline {
+    /// Whether machines go on after their first boot.
+    pub(super) fn goes_on(&self) -> bool {
+        self.last() > Moment::First
+    }
+
+    pub(super) fn last(&self) -> Moment {
+        self.moments.last().copied().unwrap_or_default()
+    }
+
+    /// The moments that a machine comes through until the last that is asked for.
+    pub(super) fn passed(&self) -> impl Iterator<Item = Moment> {
+        let last = self.last();
+        Moment::ALL
+            .into_iter()
+            .filter(move |moment| *moment <= last)
+    }
+}
+
+/// How a route goes from each moment to the next one.
+pub(super) struct Journey {
+    /// The image that the upgrade brings.
+    next: String,
+    withdrawal: Withdrawal,
+}
+
+enum Withdrawal {
+    /// Another image.
+    Switch(String),
+    /// Kernel arguments, then what a document put.
+    Release(Vec<String>, PathBuf),
+    /// Nothing on the disk is to be taken back.
+    Nothing,
+    /// No tool takes back what was done.
+    Impossible,
 }
 
 impl Work {
-    /// Verdicts at each of the moments, in their order, without booting.
-    pub(super) fn through_time(
-        &self,
-        moments: &[Moment],
-        upgrade: Option<&image::OpenImage>,
-        document: &Path,
-    ) -> Result<Vec<Verdict>> {
-        let mut machines = BTreeMap::new();
-        for &route in self.routes.iter().filter(|route| route.is_composed()) {
-            machines.insert(route, self.machine(route, upgrade, document)?);
-        }
-        let last = moments.iter().max().copied().unwrap_or_default();
-        let mut out = Vec::new();
-        for moment in Moment::ALL.into_iter().filter(|moment| *moment <= last) {
-            let mut seen = BTreeMap::new();
-            for (&route, machine) in &machines {
-                output::step(&format!("{route} at {moment}, {}", moment.what()));
-                machine.go(moment)?;
-                seen.insert(route, machine.look()?);
-            }
-            if !moments.contains(&moment) {
-                continue;
-            }
-            let views = seen
-                .iter()
-                .map(|(route, seen)| (*route, seen.snapshot.clone()));
-            let facts = self.facts(false);
-            let base = Snapshot::empty();
-            let found = verdicts(&views.collect(), &base, &facts, &Control::default());
-            for mut verdict in found {
-                verdict.moment = moment;
-                let (left, right) = (&seen[&verdict.left], &seen[&verdict.right]);
-                verdict.explain(&left.decisions, &right.decisions);
-                out.push(verdict);
-            }
-        }
-        Ok(out)
-    }
-
-    fn machine(
-        &self,
-        route: Route,
-        upgrade: Option<&image::OpenImage>,
-        document: &Path,
-    ) -> Result<Machine> {
-        let composed = self.compose(route)?;
-        let folder = self.output.join(route.as_str());
+    /// How a route's machine goes on; for the derived image of the upgrade, that is written.
+    pub(super) fn journey(&self, route: Route, time: &Timeline) -> Result<Journey> {
+        let upgrade = time.upgrade.as_ref();
         let next = match (route, upgrade) {
             (_, None) => String::new(),
             (Route::Derive, Some(next)) => {
+                let folder = self.output.join(route.as_str());
                 let merged = next.merge(&make(&folder.join("spool"))?)?;
                 let placing = Placing::default();
                 let derivation = derive::plan(&self.customization, &merged, next, &placing)?;
@@ -93,69 +81,91 @@ impl Work {
             }
             (_, Some(next)) => next.in_layout().to_owned(),
         };
-        let sysroot = composed.sysroot().display();
+        let arguments = &self.customization.kernel_arguments.should_exist;
+        let arguments = arguments.iter().map(|argument| argument.value.clone());
         let withdrawal = match route {
-            Route::Derive => vec![
-                "deploy".to_owned(),
-                "switch".to_owned(),
-                self.base.in_layout().to_owned(),
-                format!("--sysroot={sysroot}"),
-                "--allow-downgrade".to_owned(),
-            ],
-            _ => {
-                composed.record(self.etc.as_ref(), document)?;
-                vec![
-                    "etc".to_owned(),
-                    "release".to_owned(),
-                    format!("--document={}", document.display()),
-                ]
-            }
+            Route::Derive => Withdrawal::Switch(self.base.in_layout().to_owned()),
+            Route::Etc => Withdrawal::Release(arguments.collect(), time.document.clone()),
+            // They come anew at each boot, or do not.
+            Route::Credentials => Withdrawal::Nothing,
+            _ => Withdrawal::Impossible,
         };
-        Ok(Machine {
-            composed,
-            next,
-            withdrawal,
-        })
+        Ok(Journey { next, withdrawal })
     }
 }
 
-impl Machine {
-    /// From the moment before to this one.
-    fn go(&self, moment: Moment) -> Result<()> {
-        let sysroot = format!("--sysroot={}", self.composed.sysroot().display());
-        match moment {
-            Moment::First => Ok(()),
-            Moment::Upgraded => run(&["deploy", "switch", &self.next, &sysroot]),
-            Moment::RolledBack => run(&["deploy", "rollback", &sysroot]),
-            Moment::Withdrawn => {
-                let mut words: Vec<&str> = self.withdrawal.iter().map(String::as_str).collect();
-                let root = format!("--root={}", self.root()?.display());
-                if words[0] == "etc" {
-                    words.push(&root);
-                }
-                run(&words)
-            }
+impl Journey {
+    /// Whether the route gets to a moment at all, or why not.
+    pub(super) fn reaches(&self, moment: Moment) -> Result<(), &'static str> {
+        match (moment, &self.withdrawal) {
+            (Moment::Withdrawn, Withdrawal::Impossible) => Err(
+                "what it wrote is the machine's own from then on: nothing takes it back (pleach etc adopt, then release)",
+            ),
+            _ => Ok(()),
         }
     }
 
-    /// The root of the deployment that the machine boots now.
-    fn root(&self) -> Result<std::path::PathBuf> {
-        let folder = self.composed.sysroot();
-        let all = Sysroot::open(&open_dir(folder)?)?.deployments()?;
-        let first = all.first().context("no deployment")?;
-        Ok(folder.join(&first.path))
+    /// From the moment before to this one.
+    pub(super) fn go(&self, moment: Moment, sysroot: &Path) -> Result<()> {
+        let at = format!("--sysroot={}", sysroot.display());
+        match moment {
+            Moment::First => Ok(()),
+            Moment::Upgraded => run(&["deploy", "switch", &self.next, &at]),
+            Moment::RolledBack => run(&["deploy", "rollback", &at]),
+            Moment::Withdrawn => match &self.withdrawal {
+                Withdrawal::Switch(image) => {
+                    run(&["deploy", "switch", image, &at, "--allow-downgrade"])
+                }
+                Withdrawal::Release(arguments, document) => {
+                    if !arguments.is_empty() {
+                        let mut words = vec!["deploy".to_owned(), "kargs".to_owned(), at];
+                        words.extend(arguments.iter().map(|a| format!("--delete={a}")));
+                        run(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+                    }
+                    let root = format!("--root={}", now(sysroot)?.0.display());
+                    let document = format!("--document={}", document.display());
+                    run(&["etc", "release", &document, &root])
+                }
+                Withdrawal::Nothing => Ok(()),
+                Withdrawal::Impossible => bail!("there is no withdrawal"),
+            },
+        }
     }
+}
 
-    fn look(&self) -> Result<Seen> {
-        let root = Sysroot::open(&open_dir(self.composed.sysroot())?)?;
-        let all = root.deployments()?;
-        let now = all.first().context("no deployment")?;
-        let record = root.record(now)?.and_then(|record| record.etc);
-        Ok(Seen {
-            snapshot: self.composed.view_of(now)?,
-            decisions: record.map(|etc| decisions(&etc)).unwrap_or_default(),
-        })
+/// What a machine is that is not running.
+pub(super) struct Seen {
+    pub(super) snapshot: Snapshot,
+    pub(super) decisions: Decisions,
+}
+
+impl Seen {
+    /// At first boot nothing was merged yet.
+    pub(super) fn of(snapshot: Snapshot) -> Self {
+        let decisions = Decisions::new();
+        Self {
+            snapshot,
+            decisions,
+        }
     }
+}
+
+/// Looks at the deployment that a sysroot boots.
+pub(super) fn look(sysroot: &Path) -> Result<Seen> {
+    let (_, deployment) = now(sysroot)?;
+    let root = Sysroot::open(&open_dir(sysroot)?)?;
+    let etc = root.record(&deployment)?.and_then(|record| record.etc);
+    Ok(Seen {
+        snapshot: static_view(sysroot, &deployment)?,
+        decisions: etc.map(|etc| decisions(&etc)).unwrap_or_default(),
+    })
+}
+
+/// The deployment that a sysroot boots, and where its root is.
+fn now(sysroot: &Path) -> Result<(PathBuf, pleach_deployment::Deployment)> {
+    let all = Sysroot::open(&open_dir(sysroot)?)?.deployments()?;
+    let first = all.into_iter().next().context("no deployment")?;
+    Ok((sysroot.join(&first.path), first))
 }
 
 /// Of a plan as the record has it.
@@ -183,6 +193,52 @@ fn run(words: &[&str]) -> Result<()> {
             "pleach {}: {}\n{}",
             words.join(" "),
             output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}
+
+/// The file system of a disk image, mounted; unmounted when it is dropped.
+pub(super) struct Mounted(PathBuf);
+
+impl Mounted {
+    pub(super) fn new(image: &Path, place: &Path) -> Result<Self> {
+        std::fs::create_dir_all(place).with_context(|| format!("creating {}", place.display()))?;
+        let words = [
+            "-o".as_ref(),
+            "loop".as_ref(),
+            image.as_os_str(),
+            place.as_os_str(),
+        ];
+        command("mount", &words)?;
+        Ok(Self(place.to_owned()))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes it all and unmounts it.
+    pub(super) fn finish(self) -> Result<()> {
+        let place = self.0.clone();
+        std::mem::forget(self);
+        command("umount", &[place.as_os_str()])
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = command("umount", &[self.0.as_os_str()]);
+    }
+}
+
+fn command(program: &str, arguments: &[&OsStr]) -> Result<()> {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.with_context(|| format!("running {program}"))?;
+    if !output.status.success() {
+        bail!(
+            "{program} {arguments:?}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
     }

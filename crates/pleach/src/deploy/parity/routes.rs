@@ -15,6 +15,7 @@ use pleach_parity::{Capture, Control, Facts, Moment, Route, Rule, Verdict, judge
 use super::checks::Checks;
 use super::earlier;
 use super::first::first_boot;
+use super::moments::{Mounted, Seen, Timeline, look};
 use crate::boot::{BootOptions, Booted, Machines};
 use crate::cli::config::Document;
 use crate::cli::derive::{self, Placing};
@@ -38,6 +39,7 @@ pub(super) struct Work {
     pub(super) routes: Vec<Route>,
     pub(super) output: PathBuf,
     pub(super) subject: BTreeMap<String, String>,
+    time: Timeline,
 }
 
 /// What a run found.
@@ -59,6 +61,7 @@ impl Work {
         source: &Source,
         output: &Path,
         routes: &[Route],
+        time: Timeline,
     ) -> Result<Self> {
         let customization = document.read()?;
         check_output(output)?;
@@ -98,7 +101,12 @@ impl Work {
                 format!("{} {}", document.config.display(), customization.digest),
             ),
         ];
-        let subject = subject.map(|(name, value)| (name.to_owned(), value)).into();
+        let mut subject: BTreeMap<_, _> =
+            subject.map(|(name, value)| (name.to_owned(), value)).into();
+        if let Some(next) = &time.upgrade {
+            let shown = format!("{}@{}", next.reference(), next.digest());
+            subject.insert("upgrade".to_owned(), shown);
+        }
         let (routes, output) = (routes.to_vec(), output.to_owned());
         Ok(Self {
             customization,
@@ -110,23 +118,36 @@ impl Work {
             routes,
             output,
             subject,
+            time,
         })
     }
 
     /// Compares the deployments as they are composed, and what becomes of them later.
-    pub(super) fn composed(
-        self,
-        moments: &[Moment],
-        upgrade: Option<&OpenImage>,
-        document: &Path,
-    ) -> Result<Findings> {
+    pub(super) fn composed(self) -> Result<Findings> {
         replace(&self.output)?;
         let mut not_compared = BTreeMap::new();
         for route in self.routes.iter().filter(|route| !route.is_composed()) {
             let why = "it customizes at first boot; compare it with --boot".to_owned();
             not_compared.insert(route.to_string(), why);
         }
-        let verdicts = self.through_time(moments, upgrade, document)?;
+        let mut machines = BTreeMap::new();
+        for &route in self.routes.iter().filter(|route| route.is_composed()) {
+            machines.insert(
+                route,
+                (self.compose(route)?, self.journey(route, &self.time)?),
+            );
+        }
+        let (base, control) = (Snapshot::empty(), Control::default());
+        let mut verdicts = Vec::new();
+        for moment in self.time.passed() {
+            let mut seen = BTreeMap::new();
+            for (&route, (composed, journey)) in &machines {
+                output::step(&format!("{route} at {moment}, {}", moment.what()));
+                journey.go(moment, composed.sysroot())?;
+                seen.insert(route, look(composed.sysroot())?);
+            }
+            verdicts.extend(self.verdicts_at(moment, &seen, &base, false, &control));
+        }
         Ok(Findings {
             control: None,
             verdicts,
@@ -134,6 +155,31 @@ impl Work {
             subject: self.subject,
             failed_checks: Vec::new(),
         })
+    }
+
+    /// Every pair of routes at a moment, if it was asked for.
+    fn verdicts_at(
+        &self,
+        moment: Moment,
+        seen: &BTreeMap<Route, Seen>,
+        base: &Snapshot,
+        booted: bool,
+        control: &Control,
+    ) -> Vec<Verdict> {
+        if !self.time.moments.contains(&moment) {
+            return Vec::new();
+        }
+        let mut facts = self.facts(booted);
+        if moment == Moment::Withdrawn {
+            facts.withdraw();
+        }
+        let mut found = verdicts(seen, base, &facts, control);
+        for verdict in &mut found {
+            verdict.moment = moment;
+            let (left, right) = (&seen[&verdict.left], &seen[&verdict.right]);
+            verdict.explain(&left.decisions, &right.decisions);
+        }
+        found
     }
 
     /// Boots everything, side by side as far as the machine allows, and compares what came up. The
@@ -174,33 +220,20 @@ impl Work {
         if control.is_none() {
             boots.extend(earlier::BASE.map(|name| (name, Route::Base)));
         }
-        let this = &self;
-        let machines = &machines;
-        let booted: Vec<Result<(&str, Route, Booted)>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = boots
-                .iter()
-                .map(|&(name, route)| {
-                    scope.spawn(move || Ok((name, route, this.boot(machines, name, route)?)))
-                })
-                .collect();
-            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-                thread
-                    .join()
-                    .unwrap_or_else(|_| Err(anyhow!("a boot's thread panicked")))
-            };
-            threads.into_iter().map(join).collect()
+        let none = FirstBoot::default();
+        let plan = boots.iter().map(|&(name, route)| Planned {
+            name: name.to_owned(),
+            route,
+            disk: self.disk(on_disk(route)),
+            first: self.first.get(&route).unwrap_or(&none),
         });
+        let booted = self.boot_all(&machines, plan.collect())?;
         let mut captures = BTreeMap::new();
         let (mut flaky, mut added, mut checks) = (Vec::new(), BTreeSet::new(), Checks::default());
-        let failed: Vec<_> = booted
-            .iter()
-            .filter_map(|boot| boot.as_ref().err())
-            .collect();
-        if !failed.is_empty() {
-            let all: Vec<_> = failed.iter().map(|error| format!("{error:#}")).collect();
-            bail!("{}", all.join("\n"));
-        }
-        for (name, route, mut booted) in booted.into_iter().flatten() {
+        let mut disks = BTreeMap::new();
+        for (name, route, mut booted) in booted {
+            let name = &*name;
+            disks.insert(route, booted.disk.clone());
             // The host hashes /usr, which is read-only in the guest, many times faster.
             let composed = composed.get(&on_disk(route)).context("composed above")?;
             booted.snapshot.take_usr_digests(&composed.static_view()?);
@@ -212,7 +245,7 @@ impl Work {
                 checks.add(name, route, check);
             }
             if booted.flaky {
-                flaky.push(name);
+                flaky.push(name.to_owned());
             }
             captures.insert(name.to_owned(), booted.snapshot);
         }
@@ -233,33 +266,128 @@ impl Work {
             None => (take(earlier::BASE[0])?, take(earlier::BASE[1])?),
         };
         let control = Control::new(&first, &second, &rules::all());
-        let views = self
-            .routes
-            .iter()
-            .map(|route| Ok((*route, take(route.as_str())?)))
-            .collect::<Result<BTreeMap<_, _>>>()?;
+        let mut views = BTreeMap::new();
+        for &route in &self.routes {
+            let snapshot = take(route.as_str())?;
+            views.insert(route, Seen::of(snapshot));
+        }
         let facts = self.facts(true);
         std::fs::write(
             self.output.join("facts.json"),
             serde_json::to_string_pretty(&facts)?,
         )?;
-        let verdicts = verdicts(&views, &first, &facts, &control);
+        let mut verdicts = self.verdicts_at(Moment::First, &views, &first, true, &control);
+        let mut not_compared = BTreeMap::new();
+        for moment in self.time.passed().skip(1) {
+            let views = self.at(
+                moment,
+                &machines,
+                &mut disks,
+                &mut checks,
+                &mut not_compared,
+            )?;
+            verdicts.extend(self.verdicts_at(moment, &views, &first, true, &control));
+        }
         Ok(Findings {
             control: Some(control),
             verdicts,
-            not_compared: BTreeMap::new(),
+            not_compared,
             subject: self.subject,
             failed_checks: checks.into_failures(),
         })
     }
 
-    fn boot(&self, machines: &Machines, name: &str, route: Route) -> Result<Booted> {
-        let base = FirstBoot::default();
-        let first = self.first.get(&route).unwrap_or(&base);
-        let disk = self.disk(on_disk(route));
+    /// Brings every route's machine from the moment before to this one, and boots it.
+    fn at(
+        &self,
+        moment: Moment,
+        machines: &Machines,
+        disks: &mut BTreeMap<Route, PathBuf>,
+        checks: &mut Checks,
+        not_compared: &mut BTreeMap<String, String>,
+    ) -> Result<BTreeMap<Route, Seen>> {
+        let none = FirstBoot::default();
+        let mut seen = BTreeMap::new();
+        let mut plan = Vec::new();
+        for &route in &self.routes {
+            let journey = self.journey(route, &self.time)?;
+            if let Err(why) = journey.reaches(moment) {
+                not_compared.insert(format!("{route} at {moment}"), why.to_owned());
+                continue;
+            }
+            output::step(&format!("{route} at {moment}, {}", moment.what()));
+            let disk = disks.get(&route).context("booted before")?;
+            let mounted = Mounted::new(disk, &self.output.join("mounted"))?;
+            journey.go(moment, mounted.path())?;
+            seen.insert(route, look(mounted.path())?);
+            mounted.finish()?;
+            let gives = route == Route::Credentials && moment != Moment::Withdrawn;
+            plan.push(Planned {
+                name: format!("{route}-{moment}"),
+                route,
+                disk: disk.clone(),
+                first: self.first.get(&route).filter(|_| gives).unwrap_or(&none),
+            });
+        }
+        for (name, route, mut booted) in self.boot_all(machines, plan)? {
+            let known = seen.get_mut(&route).context("looked at above")?;
+            booted.snapshot.take_usr_digests(&known.snapshot);
+            every_file_has_a_digest(&booted.snapshot).with_context(|| format!("/usr of {name}"))?;
+            let folder = self.output.join("boots").join(&name);
+            files::write(&folder.join("snapshot.json"), &booted.snapshot.to_json())?;
+            if let Some(check) = &booted.check {
+                // What is withdrawn must do no longer what the customization is for.
+                let judged = match moment {
+                    Moment::Withdrawn => Route::Base,
+                    _ => route,
+                };
+                checks.add(&name, judged, check);
+            }
+            disks.insert(route, booted.disk);
+            known.snapshot = booted.snapshot;
+        }
+        Ok(seen)
+    }
+
+    /// Boots side by side, as far as the machine allows.
+    fn boot_all<'a>(
+        &self,
+        machines: &Machines,
+        plan: Vec<Planned<'a>>,
+    ) -> Result<Vec<(String, Route, Booted)>> {
+        let booted: Vec<Result<_>> = std::thread::scope(|scope| {
+            let start = |planned: Planned<'a>| {
+                scope.spawn(move || {
+                    let booted = self.boot(machines, &planned)?;
+                    Ok((planned.name, planned.route, booted))
+                })
+            };
+            let threads: Vec<_> = plan.into_iter().map(start).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                let panicked = |_| Err(anyhow!("a boot's thread panicked"));
+                thread.join().unwrap_or_else(panicked)
+            };
+            threads.into_iter().map(join).collect()
+        });
+        let mut done = Vec::new();
+        let mut failed = Vec::new();
+        for boot in booted {
+            match boot {
+                Ok(boot) => done.push(boot),
+                Err(error) => failed.push(format!("{error:#}")),
+            }
+        }
+        if !failed.is_empty() {
+            bail!("{}", failed.join("\n"));
+        }
+        Ok(done)
+    }
+
+    fn boot(&self, machines: &Machines, planned: &Planned<'_>) -> Result<Booted> {
+        let name = &planned.name;
         let run = self.output.join("boots").join(name);
         let booted = machines
-            .capture(&disk, first, &run)
+            .capture(&planned.disk, planned.first, &run)
             .with_context(|| format!("booting {name}"))?;
         output::step(&format!(
             "{name}: {}",
@@ -273,7 +401,7 @@ impl Work {
     }
 
     /// A route's sysroot, made anew.
-    pub(super) fn compose(&self, route: Route) -> Result<Composed> {
+    fn compose(&self, route: Route) -> Result<Composed> {
         output::step(&format!("composing {route}"));
         let folder = self.output.join(route.as_str());
         let sysroot = folder.join("sysroot");
@@ -297,8 +425,20 @@ impl Work {
         } else {
             None
         };
-        Composed::new(&tree, &self.base, &[], inject, &sysroot)
+        let composed = Composed::new(&tree, &self.base, &[], inject, &sysroot)?;
+        if self.time.goes_on() {
+            composed.record(inject, &self.time.document)?;
+        }
+        Ok(composed)
     }
+}
+
+/// A boot that is to come.
+struct Planned<'a> {
+    name: String,
+    route: Route,
+    disk: PathBuf,
+    first: &'a FirstBoot,
 }
 
 /// What is on the disk that a route boots.
@@ -321,8 +461,8 @@ fn every_file_has_a_digest(snapshot: &Snapshot) -> Result<()> {
 }
 
 /// Every pair of routes.
-pub(super) fn verdicts(
-    views: &BTreeMap<Route, Snapshot>,
+fn verdicts(
+    views: &BTreeMap<Route, Seen>,
     base: &Snapshot,
     facts: &Facts,
     control: &Control,
@@ -333,11 +473,11 @@ pub(super) fn verdicts(
         for (&right, right_view) in views.range(left..).skip(1) {
             let left = Capture {
                 route: left,
-                snapshot: left_view,
+                snapshot: &left_view.snapshot,
             };
             let right = Capture {
                 route: right,
-                snapshot: right_view,
+                snapshot: &right_view.snapshot,
             };
             out.push(judge(left, right, base, facts, &rules, control));
         }

@@ -8,7 +8,7 @@ use super::images::Scratch;
 use crate::images::is_root;
 use crate::pleach;
 
-const HEAD: &str = "variant: fcos\nversion: 1.5.0\nstorage:\n  files:\n";
+const HEAD: &str = "variant: fcos\nversion: 1.5.0\nkernel_arguments: { should_exist: [site=one] }\nstorage:\n  files:\n";
 const FILES: &str = "    - { path: /etc/motd, overwrite: true, contents: { inline: \"site\\n\" } }\n\
                      \x20   - { path: /etc/site/own.conf, mode: 0600, contents: { inline: own } }\n";
 /// What v1 ships there anyway: the machine has changed nothing, so the next image's is taken.
@@ -101,9 +101,4 @@ fn moments_that_cannot_be_had_are_refused() {
     };
     check(&["--at=t1"], 3, "--at t1 needs --upgrade");
     check(&["--at=t9"], 2, "is no moment");
-    check(
-        &["--at=t1", "--upgrade=oci:x:y", "--boot"],
-        3,
-        "leave --boot out",
-    );
 }
