@@ -7,6 +7,7 @@
 )]
 
 mod cases;
+mod lifecycle;
 
 use std::sync::Arc;
 
@@ -55,6 +56,7 @@ fn main() {
         })
     }));
     trials.extend(cases::trials(&setting));
+    trials.extend(lifecycle::trials(&setting));
     if let Err(why) = &*setting
         && !arguments.list
         && !in_ci()

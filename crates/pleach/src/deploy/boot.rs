@@ -53,6 +53,9 @@ pub(crate) struct BootOptions {
     /// Give the machine a display and keep its picture, taken after the check, as screen.ppm.
     #[arg(long)]
     pub(crate) screen: bool,
+    /// Shut the machine down as an administrator does, with all that runs then; some seconds more.
+    #[arg(long)]
+    pub(crate) orderly: bool,
 }
 
 /// What runs the guest's code.
@@ -75,6 +78,7 @@ pub(crate) struct Machines {
     agent: Vec<u8>,
     check: Option<Vec<u8>>,
     screen: bool,
+    orderly: bool,
 }
 
 /// What came of a boot.
@@ -158,6 +162,7 @@ impl Machines {
             agent,
             check,
             screen: options.screen,
+            orderly: options.orderly,
         })
     }
 
@@ -262,6 +267,7 @@ impl Machines {
         boot.disks = first.disks.clone();
         boot.shutdown = match first.waits(number) {
             true => Shutdown::Awaited,
+            false if self.orderly => Shutdown::Orderly,
             false => Shutdown::Forced,
         };
         boot.display = self.screen.then_some(SCREEN);

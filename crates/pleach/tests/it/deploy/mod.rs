@@ -3,6 +3,7 @@
 mod images;
 mod time;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -470,4 +471,33 @@ fn what_does_not_fit_or_is_no_image_changes_nothing() {
     test.ok(&["switch", "oci:images:v2"]);
     assert_eq!(test.numbers(), ["2", "1"]);
     test.ostree_agrees();
+}
+
+/// The guide has every verb, and no other.
+#[test]
+fn the_guide_says_what_is_so() {
+    const GUIDE: &str = include_str!("../../../../../docs/deploy.md");
+    let folder = crate::scratch();
+    let help = |verb: &[&str]| {
+        let (code, text, stderr) =
+            crate::pleach(folder.path(), &[&["deploy"], verb, &["--help"]].concat());
+        assert_eq!(code, Some(0), "{verb:?}: {stderr}");
+        text
+    };
+    let verbs: BTreeSet<_> = GUIDE
+        .split("`pleach deploy ")
+        .skip(1)
+        .map(|rest| rest.split([' ', '`']).next().expect("a verb"))
+        .collect();
+    let text = help(&[]);
+    let listed = text.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed: BTreeSet<_> = listed
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_ascii_whitespace().next())
+        .filter(|verb| *verb != "help")
+        .collect();
+    assert_eq!(verbs, listed);
+    for verb in verbs {
+        help(&[verb]);
+    }
 }
