@@ -6,7 +6,7 @@ use crate::disk::Disk;
 
 /// One fault.
 pub struct Fault {
-    /// For the test's name.
+    /// For whoever reads that it was missed.
     pub name: &'static str,
     /// Plants it into the disk of the route `etc`.
     pub plant: fn(&Disk) -> Result<()>,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
 use pleach_integration::disk::Disk;
-use pleach_integration::faults::{FAULTS, Fault};
+use pleach_integration::faults::FAULTS;
 use pleach_integration::setting::Setting;
 use pleach_integration::shared::{EVERY, Run, SITE, Shared};
 use pleach_parity::{Capture, Control, Route, judge, rules};
@@ -48,13 +48,8 @@ fn main() {
             &setting,
             every_section_was_captured,
         ),
+        trial("faults::each_is_named", &setting, faults_are_found),
     ];
-    trials.extend(FAULTS.iter().map(|fault| {
-        let name = format!("faults::{}", fault.name);
-        trial(&name, &setting, move |setting| {
-            fault_is_found(setting, fault)
-        })
-    }));
     trials.extend(cases::trials(&setting));
     trials.extend(lifecycle::trials(&setting));
     if let Err(why) = &*setting
@@ -185,25 +180,22 @@ fn every_section_was_captured(setting: &Setting) -> Result<()> {
     Ok(())
 }
 
-/// The route `etc` with the fault, booted, against the route `derive` without it.
-fn fault_is_found(setting: &Setting, fault: &Fault) -> Result<()> {
+/// The route `etc` with all of the faults, booted, against the route `derive` without them. One boot does:
+/// each fault has to be named by itself.
+fn faults_are_found(setting: &Setting) -> Result<()> {
     let shared = Shared::get(setting)?;
-    let folder = setting.output.join("faults").join(fault.name);
+    let folder = setting.output.join("faults");
     let _ = std::fs::remove_dir_all(&folder);
     let disk = Disk::copy(&shared.folder.join("etc.img"), &folder.join("disk.img"))?;
-    (fault.plant)(&disk).context("planting")?;
+    for fault in FAULTS {
+        (fault.plant)(&disk).with_context(|| format!("planting {}", fault.name))?;
+    }
     let (image, boot) = (disk.path().display().to_string(), folder.join("boot"));
     let (boot, agent) = (
         boot.display().to_string(),
         setting.agent.display().to_string(),
     );
-    let answer = setting.pleach(&["capture", &image, "--agent", &agent, "--output", &boot])?;
-    ensure!(
-        answer.code == Some(0),
-        "capture: {}\n{}",
-        answer.stdout,
-        answer.stderr
-    );
+    setting.done(&["capture", &image, "--agent", &agent, "--output", &boot])?;
     let json = std::fs::read(folder.join("boot/snapshot.json"))?;
     let mut planted = pleach_booted_state::Snapshot::from_json(&json)?;
     let (sound, derived) = (shared.snapshot("etc")?, shared.snapshot("derive")?);
@@ -226,15 +218,21 @@ fn fault_is_found(setting: &Setting, fault: &Fault) -> Result<()> {
         &control,
     );
     let defects: Vec<_> = verdict.defects.iter().map(ToString::to_string).collect();
-    for texts in fault.named {
-        let named = |line: &String| texts.iter().all(|text| line.contains(text));
-        ensure!(
-            defects.iter().any(named),
-            "no defect names {texts:?}; there are {}:\n{}",
-            defects.len(),
-            defects.join("\n")
-        );
-    }
+    let missed = FAULTS.iter().flat_map(|fault| {
+        let unnamed = fault.named.iter().filter(|texts| {
+            let named = |line: &String| texts.iter().all(|text| line.contains(text));
+            !defects.iter().any(named)
+        });
+        unnamed.map(|texts| format!("{}: no defect names {texts:?}", fault.name))
+    });
+    let missed: Vec<_> = missed.collect();
+    ensure!(
+        missed.is_empty(),
+        "{}\nthere are {} defects:\n{}",
+        missed.join("\n"),
+        defects.len(),
+        defects.join("\n")
+    );
     // The disks are large and can be made again; console, journal and captures stay.
     let _ = std::fs::remove_file(disk.path());
     let _ = std::fs::remove_file(folder.join("boot/boot-1/attempt-1/disk.img"));
