@@ -104,6 +104,8 @@ pub struct Facts {
     pub declared: BTreeSet<String>,
     /// Paths that a withdrawal leaves behind: data in `/var`, and accounts, to which files may belong.
     pub left_behind: BTreeSet<String>,
+    /// Whether the customization was withdrawn, by a route's own steps.
+    pub withdrawn: bool,
     /// Paths below `/etc` that the customization puts, changes or removes, apart from what
     /// [`crate::rules`] knows of account files.
     pub etc_paths: BTreeSet<String>,
@@ -116,7 +118,11 @@ impl Facts {
         self.masked.clear();
         self.declarations.clear();
         self.named_paths.clear();
+        self.withdrawn = true;
         self.left_behind = std::mem::take(&mut self.declared);
+        // Subordinate ids go with accounts, and no section tells them one by one.
+        let ids = ["/etc/subuid", "/etc/subgid"].map(str::to_owned);
+        self.left_behind.extend(ids);
         self.etc_paths.clear();
     }
 }

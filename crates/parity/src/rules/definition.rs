@@ -70,6 +70,36 @@ pub(super) const RULES: &[Rule] = &[
         covers: same_but_for_identity,
     },
     Rule {
+        name: "deployment-serial",
+        reason: "taking a kernel argument back makes one deployment more of the same image, switching images does not",
+        class: Class::Definition,
+        section: SectionName::Ostree,
+        covers: |context, difference| {
+            let both = difference.left.is_some() && difference.right.is_some();
+            context.facts.withdrawn && both && difference.key.as_deref() == Some("serial")
+        },
+    },
+    Rule {
+        name: "deployment-serial",
+        reason: "the deployment's folder is named after its serial, too",
+        class: Class::Definition,
+        section: SectionName::Mounts,
+        covers: |context, difference| {
+            let blank = |text: &Option<String>, snapshot: &Snapshot| {
+                let (checksum, serial) = (
+                    snapshot.ostree.get("checksum")?,
+                    snapshot.ostree.get("serial")?,
+                );
+                let name = format!("/{checksum}.{serial}");
+                Some(text.as_ref()?.replace(&name, "/DEPLOYMENT"))
+            };
+            let left = blank(&difference.left, context.left.1);
+            context.facts.withdrawn
+                && left.is_some()
+                && left == blank(&difference.right, context.right.1)
+        },
+    },
+    Rule {
         name: "config-diff-shape",
         reason: "derived defaults against local changes: that is what the routes are; each side's list is held to its shape",
         class: Class::Definition,

@@ -91,6 +91,7 @@ fn facts() -> Facts {
         declarations: set(&["/usr/lib/sysusers.d/50-pleach.conf"]),
         declared: set(&["/var/site"]),
         left_behind: set(&["/var/data"]),
+        withdrawn: true,
         ..Facts::default()
     }
 }
@@ -212,6 +213,13 @@ fn definition() -> Vec<Planted> {
         row!("deployment-identity" Mounts, Derive => Etc,
             [checksum_again, entry("mounts", "/etc", mount("/deploy/aaaa.0/etc"), mount("/deploy/bbbb.0/etc"))],
             [entry("mounts", "/etc", mount("/deploy/aaaa.0/etc"), mount("/deploy/bbbb.0/usr"))]),
+        row!("deployment-serial" Ostree, Derive => Etc,
+            [entry("ostree", "serial", json!("0"), json!("1"))],
+            [entry("ostree", "serial", json!("0"), NONE)]),
+        row!("deployment-serial" Mounts, Derive => Etc,
+            [both("ostree", "checksum", json!("aaaa")), entry("ostree", "serial", json!("0"), json!("1")),
+             entry("mounts", "/etc", mount("/deploy/aaaa.0/etc"), mount("/deploy/aaaa.1/etc"))],
+            [entry("mounts", "/etc", mount("/deploy/aaaa.0/etc"), mount("/deploy/aaaa.1/usr"))]),
         row!("config-diff-shape" ConfigDiff, Derive => Etc,
             [entry("config_diff", "/etc/passwd", NONE, json!("modified"))],
             [entry("config_diff", "/etc/issue", NONE, json!("modified"))]),

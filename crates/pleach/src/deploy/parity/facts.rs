@@ -69,6 +69,7 @@ impl Work {
                 false => declared.map(|(path, _)| escape(path)).collect(),
             },
             left_behind: BTreeSet::new(),
+            withdrawn: false,
             etc_paths: put.iter().filter_map(|path| below("/etc/", path)).collect(),
         }
     }
