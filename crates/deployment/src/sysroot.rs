@@ -16,8 +16,9 @@ use crate::walk::open_dir;
 /// Not `Send`: libostree's object is for one thread.
 #[derive(Debug)]
 pub struct Sysroot {
-    // libostree reaches the directory as /proc/self/fd/N, so this must stay open as long as it does.
+    // libostree reaches a directory as /proc/self/fd/N, so these must stay open as long as it does.
     dir: Dir,
+    root: Option<Dir>,
     sysroot: ostree::Sysroot,
     repo: ostree::Repo,
     durable: Durable,
@@ -79,13 +80,18 @@ impl Sysroot {
         Self::load(dir, sysroot)
     }
 
-    /// Open the sysroot of the machine that runs this, to write to it. Its `/sysroot` and `/boot` are
-    /// read-only for all others; who takes the lock makes them writable for itself, so this process must
-    /// be in a mount namespace of its own, and have been when it opened the directory.
-    pub fn open_booted(dir: &Dir) -> Result<Self> {
-        let (dir, sysroot) = handle(dir)?;
+    /// Open the sysroot of the machine that runs this, to write to it: `dir` is its `/sysroot`, `root` its
+    /// `/`, by which libostree knows that it is this machine's.
+    ///
+    /// Both are read-only for all others, and so is `/boot`; who takes the lock makes them writable for
+    /// itself. So this process must be in a mount namespace of its own, and have been when it opened them.
+    pub fn open_booted(dir: &Dir, root: &Dir) -> Result<Self> {
+        let (root, sysroot) = handle(root)?;
         sysroot.set_mount_namespace_in_use();
-        Self::load(dir, sysroot)
+        let dir = dir.try_clone().map_err(io("open directory", "."))?;
+        let mut opened = Self::load(dir, sysroot)?;
+        opened.root = Some(root);
+        Ok(opened)
     }
 
     fn load(dir: Dir, sysroot: ostree::Sysroot) -> Result<Self> {
@@ -95,6 +101,7 @@ impl Sysroot {
         let repo = sysroot.repo();
         Ok(Self {
             dir,
+            root: None,
             sysroot,
             repo,
             durable: Durable(true),

@@ -20,7 +20,7 @@ const CHANGES: &str = "cd /etc
 echo added > local-added
 echo changed >> issue
 rm debian_version
-chmod 0600 hosts
+chmod 0600 nsswitch.conf
 chown 1:1 shells
 rm motd && ln -s issue motd
 mkdir -p local.d/deep && echo deep > local.d/deep/file
@@ -35,7 +35,7 @@ const KEPT: &str = "cd /etc
 grep -q added local-added
 grep -q changed issue
 test ! -e debian_version
-test $(stat -c %a hosts) = 600
+test $(stat -c %a nsswitch.conf) = 600
 test $(stat -c %u:%g shells) = 1:1
 test $(readlink motd) = issue
 grep -q deep local.d/deep/file

@@ -70,13 +70,17 @@ impl Where {
         match self.sysroot {
             Some(_) => self.machine(Sysroot::open),
             None => {
-                leave_mount_namespace()?;
-                self.machine(Sysroot::open_booted)
+                own_mount_namespace()?;
+                let root = open_dir(Path::new("/"))?;
+                self.machine(|dir| Sysroot::open_booted(dir, &root))
             }
         }
     }
 
-    fn machine(&self, open: fn(&Dir) -> pleach_deployment::Result<Sysroot>) -> Result<Machine> {
+    fn machine(
+        &self,
+        open: impl Fn(&Dir) -> pleach_deployment::Result<Sysroot>,
+    ) -> Result<Machine> {
         let path = self.sysroot.as_deref().unwrap_or(Path::new(BOOTED));
         if self.sysroot.is_none() && !path.join("ostree/repo").is_dir() {
             bail!("this machine was not booted from a deployment; name a sysroot with --sysroot");
@@ -98,7 +102,7 @@ impl Where {
 
 /// Goes on in a mount namespace of its own, in which a booted machine's file systems can be made writable
 /// without anybody else seeing it. There is no safe call for that, so unshare(1) makes it.
-fn leave_mount_namespace() -> Result<()> {
+fn own_mount_namespace() -> Result<()> {
     use std::os::unix::process::CommandExt as _;
     let namespace = |pid| std::fs::read_link(format!("/proc/{pid}/ns/mnt"));
     let (own, first) = (namespace("self"), namespace("1"));
