@@ -2,7 +2,7 @@
 
 use pleach_customization::{Format, Input, NoLocalFiles, ParseOptions, parse};
 
-use crate::support::{butane, parse_text};
+use crate::support::{butane, parse_text, said};
 
 #[track_caller]
 fn check(body: &str, expect: &str) {
@@ -11,16 +11,18 @@ fn check(body: &str, expect: &str) {
         Err(errors) => errors,
     };
     assert_eq!(got, expect, "\n--- document\n{body}");
+    said(&got);
 }
 
 #[track_caller]
 fn check_text(text: &str, format: Format, expect: &str) {
     let got = parse_text(text, format).map_or_else(|errors| errors, |_| "accepted".into());
     assert_eq!(got, expect, "\n--- document\n{text}");
+    said(&got);
 }
 
 #[test]
-fn paths() {
+pub(crate) fn paths() {
     let file = |path: &str, problem: &str| {
         check(
             &format!("storage:\n  files:\n    - path: {path}"),
@@ -50,7 +52,7 @@ fn paths() {
 }
 
 #[test]
-fn places_in_each_others_way() {
+pub(crate) fn places_in_each_others_way() {
     check(
         "storage:\n  files:\n    - path: /etc/a\n    - path: /etc/a",
         "t.bu:6:7: error: path '/etc/a' is given twice: a file has it in line 5 ($.storage.files.1)",
@@ -76,13 +78,17 @@ fn places_in_each_others_way() {
         "t.bu:9:17: error: path '/etc/systemd/system/a.service.d/b.conf' is given twice: a file has it in line 5 ($.systemd.units.0.dropins.0)",
     );
     check(
+        "storage:\n  files:\n    - path: /etc/systemd/system/a.service/b\nsystemd:\n  units:\n    - {name: a.service, contents: '[Unit]'}",
+        "t.bu:5:7: error: '/etc/systemd/system/a.service/b' lies below '/etc/systemd/system/a.service', which is a unit or drop-in in line 8 ($.storage.files.0)",
+    );
+    check(
         "storage:\n  directories:\n    - path: /etc/d\n  links:\n    - {path: /etc/l, target: /etc/d, hard: true}",
         "t.bu:7:7: error: the target '/etc/d' of a hard link is a directory ($.storage.links.0)",
     );
 }
 
 #[test]
-fn duplicates() {
+pub(crate) fn duplicates() {
     check(
         "systemd:\n  units:\n    - name: a.service\n    - name: a.service",
         "t.bu:6:7: error: unit 'a.service' is given twice, first in line 5 ($.systemd.units.1)",
@@ -98,6 +104,10 @@ fn duplicates() {
     check(
         "passwd:\n  users:\n    - {name: a, uid: 7}\n    - {name: b, uid: 0x7}",
         "t.bu:6:7: error: user ID '7' is given twice, first in line 5 ($.passwd.users.1)",
+    );
+    check(
+        "passwd:\n  groups:\n    - {name: a, gid: 7}\n    - {name: b, gid: 7}",
+        "t.bu:6:7: error: group ID '7' is given twice, first in line 5 ($.passwd.groups.1)",
     );
     check(
         "passwd:\n  users:\n    - {name: a, groups: [x, x]}",
@@ -126,7 +136,7 @@ fn duplicates() {
 }
 
 #[test]
-fn contents() {
+pub(crate) fn contents() {
     let contents = |given: &str, expect: &str| {
         check(
             &format!("storage:\n  files:\n    - path: /a\n      contents: {{{given}}}"),
@@ -346,7 +356,7 @@ fn contents() {
 }
 
 #[test]
-fn files_and_links() {
+pub(crate) fn files_and_links() {
     check(
         "storage:\n  files:\n    - path: /a\n      overwrite: true",
         "t.bu:6:18: error: a file that overwrites needs contents ($.storage.files.0.overwrite)",
@@ -382,7 +392,7 @@ fn files_and_links() {
 }
 
 #[test]
-fn units() {
+pub(crate) fn units() {
     let name = |name: &str, problem: &str| {
         check(
             &format!("systemd:\n  units:\n    - name: {name}"),
@@ -460,7 +470,7 @@ fn units() {
 }
 
 #[test]
-fn accounts() {
+pub(crate) fn accounts() {
     let user = |given: &str, column: usize, message: &str, path: &str| {
         check(
             &format!("passwd:\n  users:\n    - {{{given}}}"),
@@ -541,7 +551,7 @@ fn accounts() {
 }
 
 #[test]
-fn heads() {
+pub(crate) fn heads() {
     let versions = "1.0.0, 1.1.0, 1.2.0, 1.3.0, 1.4.0, 1.5.0, 1.6.0";
     let check = |text: &str, expect: &str| check_text(text, Format::Butane, expect);
     check("", "t.bu:1:1: error: the document is empty ($)");
@@ -604,7 +614,7 @@ fn heads() {
 }
 
 #[test]
-fn yaml() {
+pub(crate) fn yaml() {
     check(
         "storage: {}\n---\nstorage: {}",
         "t.bu:4:1: error: a second YAML document begins here, and only one is taken ($)\n  help: remove the `---` or give each document a file of its own",
@@ -639,7 +649,7 @@ fn yaml() {
 }
 
 #[test]
-fn json() {
+pub(crate) fn json() {
     let check =
         |text: &str, expect: &str| check_text(text, Format::Ignition, &format!("t.ign:{expect}"));
     check("", "1:1: error: the document is empty ($)");
@@ -705,7 +715,7 @@ fn json() {
 }
 
 #[test]
-fn all_errors_are_collected_in_text_order() {
+pub(crate) fn all_errors_are_collected_in_text_order() {
     check(
         "storage:\n  files:\n    - path: x\n      mode: 0999\n      fnord: 1\n  disks: [a]\nsystemd: 1",
         "t.bu:5:13: error: path 'x' is not absolute ($.storage.files.0.path)
@@ -718,7 +728,7 @@ t.bu:9:10: error: a mapping is expected here, not a plain value ($.systemd)",
 }
 
 #[test]
-fn limits() {
+pub(crate) fn limits() {
     let check = |text: &str, options: ParseOptions, expect: &str| {
         let input = Input {
             name: "t",
@@ -727,6 +737,7 @@ fn limits() {
         };
         let errors = parse(&input, &NoLocalFiles, &options).unwrap_err();
         assert_eq!(errors.to_string(), format!("t:{expect} ($)"));
+        said(expect);
     };
     let default = ParseOptions::default;
     check(

@@ -3,7 +3,7 @@
 
 use pleach_customization::Format;
 
-use crate::support::{butane, parse_text};
+use crate::support::{butane, parse_text, said};
 
 /// The findings about a document, one a line, without their line and column.
 fn findings(text: &str, format: Format) -> String {
@@ -36,6 +36,7 @@ fn check(body: &str, expect: &str) {
         expect,
         "\n--- document\n{text}"
     );
+    said(expect);
 }
 
 #[track_caller]
@@ -44,7 +45,7 @@ fn in_storage(list: &str, given: &str, expect: &str) {
 }
 
 #[test]
-fn disks() {
+pub(crate) fn disks() {
     let disk = |given: &str, expect: &str| in_storage("disks", given, expect);
     disk(
         "wipe_table: true",
@@ -142,7 +143,7 @@ fn disks() {
 }
 
 #[test]
-fn boot_disks() {
+pub(crate) fn boot_disks() {
     let warns = |device: &str, given: &str, expect: &str| {
         let body = format!("storage: {{disks: [{{device: {device}, partitions: [{given}]}}]}}");
         check(&body, &expect.replace("$P", "$.storage.disks.0.partitions"));
@@ -177,7 +178,7 @@ fn boot_disks() {
 }
 
 #[test]
-fn arrays() {
+pub(crate) fn arrays() {
     let raid = |given: &str, expect: &str| in_storage("raid", given, expect);
     raid(
         "level: raid1, devices: [/dev/a]",
@@ -228,7 +229,7 @@ fn arrays() {
 }
 
 #[test]
-fn filesystems() {
+pub(crate) fn filesystems() {
     let fs = |given: &str, expect: &str| in_storage("filesystems", given, expect);
     fs(
         "format: ext4",
@@ -333,7 +334,7 @@ fn filesystems() {
 }
 
 #[test]
-fn volumes() {
+pub(crate) fn volumes() {
     let luks = |given: &str, expect: &str| {
         in_storage("luks", given, &expect.replace("$L", "$.storage.luks.0"));
     };
@@ -430,7 +431,7 @@ fn volumes() {
 }
 
 #[test]
-fn boot_device_and_grub() {
+pub(crate) fn boot_device_and_grub() {
     let boot = |given: &str, expect: &str| check(&format!("boot_device: {{{given}}}"), expect);
     boot(
         "layout: riscv",
@@ -496,7 +497,7 @@ fn boot_device_and_grub() {
 }
 
 #[test]
-fn other_documents_and_fetches() {
+pub(crate) fn other_documents_and_fetches() {
     let section = |given: &str, expect: &str| {
         check(
             &format!("ignition: {{{given}}}"),
@@ -576,11 +577,16 @@ fn other_documents_and_fetches() {
         let text = format!(
             r#"{{"ignition":{{"version":"3.{minor}.0"}},"storage":{{"files":[{{"path":"/a","contents":{source}}}]}}}}"#
         );
+        let at = if what == "'sha256'" {
+            "verification.hash"
+        } else {
+            "source"
+        };
         let expect = format!(
-            "error: {what} is there since version 3.{since}.0, and this document says 3.{minor}.0"
+            "error: {what} is there since version 3.{since}.0, and this document says 3.{minor}.0 ($.storage.files.0.contents.{at})\n  help: raise the document's version to 3.{since}.0"
         );
-        let said = findings(&text, Format::Ignition);
-        assert!(said.starts_with(&expect), "{text}\n{said}");
+        assert_eq!(findings(&text, Format::Ignition), expect, "{text}");
+        said(&expect);
     };
     gated("the scheme 'gs'", 1, 2, r#"{"source":"gs://a/b"}"#);
     gated("the scheme 'arn'", 3, 4, r#"{"source":"arn:aws:s3:::a/b"}"#);
@@ -595,8 +601,28 @@ fn other_documents_and_fetches() {
     );
 }
 
+/// What older versions of the document do not have.
 #[test]
-fn owners_of_hard_links() {
+pub(crate) fn older_documents() {
+    let butane = |minor: u8, body: &str, expect: &str| {
+        let text = format!("variant: fcos\nversion: 1.{minor}.0\n{body}");
+        assert_eq!(findings(&text, Format::Butane), expect, "{text}");
+        said(expect);
+    };
+    butane(
+        5,
+        "boot_device: {layout: s390x-virt}",
+        "error: the layout 's390x-virt' cannot be used ($.boot_device.layout)\n  help: known: aarch64, ppc64le, x86_64",
+    );
+    butane(
+        3,
+        "storage: {filesystems: [{device: /dev/a, format: none}]}",
+        "error: the format 'none' is there since version 1.4.0, and this document says 1.3.0 ($.storage.filesystems.0.format)\n  help: raise the document's version to 1.4.0",
+    );
+}
+
+#[test]
+pub(crate) fn owners_of_hard_links() {
     for owner in ["user: {id: 0}", "group: {name: a}"] {
         let name = owner.split(':').next().unwrap();
         in_storage(
@@ -614,7 +640,7 @@ fn owners_of_hard_links() {
 }
 
 #[test]
-fn what_no_other_row_says() {
+pub(crate) fn what_no_other_row_says() {
     in_storage(
         "links",
         "path: /a, target: \"b\\0\"",
@@ -653,7 +679,8 @@ fn what_no_other_row_says() {
         ),
         (r#"{"a": -}"#, "this is no number"),
     ] {
-        let said = findings(text, Format::Ignition);
-        assert_eq!(said, format!("error: not JSON: {problem} ($)"), "{text}");
+        let found = findings(text, Format::Ignition);
+        assert_eq!(found, format!("error: not JSON: {problem} ($)"), "{text}");
+        said(&found);
     }
 }

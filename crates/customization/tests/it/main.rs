@@ -11,6 +11,7 @@ mod lower_homes;
 mod lower_storage;
 mod lower_units;
 mod merging;
+mod messages;
 mod model;
 mod modes;
 mod placement;

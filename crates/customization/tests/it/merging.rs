@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::laws::meaning;
-use crate::support::{butane, parse_text};
+use crate::support::{butane, parse_text, said};
 
 /// A document from its sections.
 fn whole(mut body: Value, merge: &[Value]) -> Value {
@@ -276,6 +276,79 @@ fn items_of_two_documents_can_be_in_each_others_way() {
     );
 }
 
+#[test]
+pub(crate) fn in_exact_words() {
+    let check = |found: String, expect: &str| {
+        assert_eq!(found, expect);
+        said(expect);
+    };
+    let files = |contents: &str| {
+        format!(
+            r#"{{"ignition":{{"version":"3.4.0"}},"storage":{{"files":[{{"path":"/a","contents":{contents}}}]}}}}"#
+        )
+    };
+    let hash = "sha256-2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+    let merged = |parent: &str, child: &str| {
+        let text = butane(&format!(
+            "ignition: {{config: {{merge: [{{inline: '{}'}}]}}}}\nstorage: {{files: [{{path: /a, contents: {{{parent}}}}}]}}",
+            files(child)
+        ));
+        let parsed = parse_text(&text, Format::Butane).unwrap();
+        parsed.customization.merged().unwrap_err().to_string()
+    };
+    check(
+        merged(
+            &format!("inline: x, verification: {{hash: {hash}}}"),
+            r#"{"source":"data:,y"}"#,
+        ),
+        "t.bu[$.ignition.config.merge.0]:1:87: error: these contents inherit the hash from t.bu:4:49 ($.storage.files.0.contents.inline), which does not fit them ($.storage.files.0.contents.source)\n  help: say the verification here too",
+    );
+    check(
+        merged(
+            "source: 'data:;base64,H4sIAAAAAAACA8tIzcnJBwCGphA2BQAAAA==', compression: gzip",
+            r#"{"source":"data:,y"}"#,
+        ),
+        "t.bu[$.ignition.config.merge.0]:1:87: error: these contents inherit the compression from t.bu:4:49 ($.storage.files.0.contents.source), which does not fit them ($.storage.files.0.contents.source)\n  help: say `compression: ''` here too",
+    );
+    let inner = r#"{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/a"}]}}"#;
+    let text = butane(&format!(
+        "ignition: {{config: {{merge: [{{inline: '{inner}'}}]}}}}\nstorage: {{files: [{{path: /a/b}}]}}"
+    ));
+    let parsed = parse_text(&text, Format::Butane).unwrap();
+    check(
+        parsed.customization.merged().unwrap_err().to_string(),
+        "t.bu:4:19: error: '/a/b' lies below '/a', which is a file in line 1 of t.bu[$.ignition.config.merge.0] ($.storage.files.0)",
+    );
+    let options = ParseOptions {
+        max_documents_deep: 0,
+        ..ParseOptions::default()
+    };
+    let text = butane(&format!(
+        "ignition: {{config: {{merge: [{{inline: '{inner}'}}]}}}}"
+    ));
+    let input = Input {
+        name: "t.bu",
+        text: &text,
+        format: Format::Butane,
+    };
+    let nothing = |_: &str| Err("no such file".to_owned());
+    let errors = parse(&input, &nothing, &options).unwrap_err();
+    check(
+        errors.to_string(),
+        "t.bu:3:29: error: documents are merged into each other too deeply ($.ignition.config.merge.0)",
+    );
+    let text = butane("storage: {trees: [{local: t}]}");
+    let input = Input {
+        text: &text,
+        ..input
+    };
+    let errors = parse(&input, &nothing, &options).unwrap_err();
+    check(
+        errors.to_string(),
+        "t.bu:3:19: error: local tree 't': no directories of local files can be had here ($.storage.trees.0)",
+    );
+}
+
 /// Local files by name; those whose names end in `*` may be executed, `@` begins a link's target.
 struct Local(BTreeMap<&'static str, &'static str>);
 
@@ -362,10 +435,11 @@ fn tree(files: &[(&'static str, &'static str)], storage: &str, expect: &str) {
         }
     };
     assert_eq!(got.trim_end(), expect, "{text}");
+    said(expect);
 }
 
 #[test]
-fn trees() {
+pub(crate) fn trees() {
     let files = [
         ("t/a", "A"),
         ("t/bin/", ""),

@@ -2,7 +2,7 @@
 
 use pleach_customization::{Format, Input, Owner, ParseOptions, parse};
 
-use crate::support::{accepted, butane, parse_text};
+use crate::support::{accepted, butane, parse_text, said};
 
 fn contents(given: &str) -> Vec<u8> {
     let c = accepted(&format!(
@@ -54,7 +54,7 @@ fn contents_are_decoded() {
 }
 
 #[test]
-fn a_gzip_bomb_is_refused() {
+pub(crate) fn a_gzip_bomb_is_refused() {
     let text = butane(
         "storage: {files: [{path: /a, contents: {source: 'data:;base64,H4sIAAAAAAACA8tIzcnJBwCGphA2BQAAAA==', compression: gzip}}]}",
     );
@@ -72,10 +72,11 @@ fn a_gzip_bomb_is_refused() {
         errors.to_string(),
         "t.bu:3:49: error: the contents are more than 4 bytes ($.storage.files.0.contents.source)"
     );
+    said(&errors.to_string());
 }
 
 #[test]
-fn local_files_come_from_the_caller() {
+pub(crate) fn local_files_come_from_the_caller() {
     let files = |name: &str| match name {
         "dir/a" => Ok(b"A\xff".to_vec()),
         "unit" => Ok(b"[Install]\n".to_vec()),
@@ -122,6 +123,7 @@ passwd: {users: [{name: a, ssh_authorized_keys: [first], ssh_authorized_keys_loc
         "t.bu:3:48: error: local file 'other': no such file ($.storage.files.0.contents.local)
 t.bu:4:53: error: local file 'dir/a' is not UTF-8 text ($.systemd.units.0.contents_local)"
     );
+    said(&errors.to_string());
 }
 
 #[test]
@@ -242,11 +244,12 @@ fn yaml_of_all_kinds() {
 }
 
 #[test]
-fn warnings() {
+pub(crate) fn warnings() {
     let check = |body: &str, expect: &str| {
         let parsed = parse_text(&butane(body), Format::Butane).unwrap();
         let got: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
         assert_eq!(got.join("\n"), expect, "{body}");
+        said(expect);
     };
     check(
         "systemd: {units: [{name: a.service, enabled: true, mask: true}]}",

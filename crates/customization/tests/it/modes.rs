@@ -2,7 +2,7 @@
 
 use pleach_customization::Format;
 
-use crate::support::{butane, parse_text};
+use crate::support::{butane, parse_text, said};
 
 /// The mode that a spelling means, and what is said about it.
 fn read(kind: &str, mode: &str, format: Format) -> (Option<u32>, String) {
@@ -52,10 +52,11 @@ fn check(kind: &str, mode: &str, format: Format, expect: Option<u32>, says: &str
         (expect, says.to_owned()),
         "{kind} {mode}"
     );
+    said(says);
 }
 
 #[test]
-fn butane_modes() {
+pub(crate) fn butane_modes() {
     let check = |mode, expect, says| check("files", mode, Format::Butane, expect, says);
     check("0644", Some(0o644), "");
     check("0o644", Some(0o644), "");
@@ -124,7 +125,7 @@ fn butane_modes() {
 }
 
 #[test]
-fn json_modes() {
+pub(crate) fn json_modes() {
     let check = |mode, expect, says| check("files", mode, Format::Ignition, expect, says);
     check("420", Some(0o644), "");
     check(
@@ -155,7 +156,7 @@ fn json_modes() {
 }
 
 #[test]
-fn what_is_usual_depends_on_what_it_is_for() {
+pub(crate) fn what_is_usual_depends_on_what_it_is_for() {
     let warns = |kind: &str, mode: &str| !read(kind, mode, Format::Butane).1.is_empty();
     let check = |kind: &str, mode: &str, expect: bool| {
         assert_eq!(warns(kind, mode), expect, "{kind} {mode}");

@@ -1,5 +1,6 @@
 //! Documents and trees for tests.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use pleach_customization::accounts::{self, AccountPlan, BaseAccounts};
@@ -11,6 +12,22 @@ use pleach_customization::{
 /// A Butane document of the newest version, from what follows its head.
 pub(crate) fn butane(body: &str) -> String {
     format!("variant: fcos\nversion: 1.6.0\n{body}")
+}
+
+thread_local! {
+    static SAID: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+/// What [`said`] is told in this thread while `run` runs.
+pub(crate) fn recorded(run: impl FnOnce()) -> Vec<String> {
+    SAID.set(Some(Vec::new()));
+    run();
+    SAID.take().unwrap_or_default()
+}
+
+/// Tells of a text whose exact words a test is about to look at.
+pub(crate) fn said(text: &str) {
+    SAID.with_borrow_mut(|all| all.iter_mut().for_each(|all| all.push(text.to_owned())));
 }
 
 pub(crate) fn parse_text(text: &str, format: Format) -> Result<Parsed, String> {

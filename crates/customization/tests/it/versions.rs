@@ -2,7 +2,7 @@
 
 use pleach_customization::Format;
 
-use crate::support::parse_text;
+use crate::support::{parse_text, said};
 
 /// Since which minor versions of Butane's fcos and of Ignition a document with the field is accepted.
 /// `None`: never.
@@ -185,10 +185,11 @@ fn every_field_in_every_version() {
 }
 
 #[test]
-fn spellings_are_not_mixed() {
+pub(crate) fn spellings_are_not_mixed() {
     let check = |text: &str, format, expect: &str| {
         let errors = parse_text(text, format).map(|_| ()).expect_err(text);
         assert_eq!(errors, expect);
+        said(expect);
     };
     check(
         "variant: fcos\nversion: 1.0.0\npasswd: {users: [{name: a, homeDir: /x}]}",
