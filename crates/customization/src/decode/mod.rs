@@ -24,7 +24,7 @@ use crate::fields::{self, Field};
 use crate::local::LocalFiles;
 use crate::model::{Customization, Format, Origin};
 use crate::parse::{Input, ParseOptions};
-use crate::source::{Fault, Node, Place, Value, child};
+use crate::source::{Fault, Node, Place, Value, child, shown};
 
 /// What all decoding shares: the document's version, where local files come from, and the findings.
 pub(crate) struct Decoder<'a> {
@@ -166,7 +166,7 @@ impl Decoder<'_> {
         };
         let mut entries = Vec::new();
         for (key, place, value) in map {
-            let here = child(&path, key);
+            let here = child(&path, shown(key));
             match self.known(key, table) {
                 Some(field) => {
                     if self.allowed(field, *place, &here) {
@@ -210,7 +210,7 @@ impl Decoder<'_> {
             Some(near) => format!("did you mean '{near}'?"),
             None => format!("known here: {}", names.join(", ")),
         };
-        self.error_help(place, path, format!("unknown field '{key}'"), help);
+        self.error_help(place, path, format!("unknown field '{}'", shown(key)), help);
     }
 
     /// Whether the document's version has what came with these minor versions of Butane's fcos and of

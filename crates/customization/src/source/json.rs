@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::{Budget, Fault, Limits, Node, Place, Value, child};
+use super::{Budget, Fault, Limits, Node, Place, Value, child, shown};
 
 /// Reads `text`, which is one JSON value. Faults that leave a tree are in the list; one that ends the
 /// reading is its only entry, without a tree.
@@ -175,13 +175,15 @@ impl Reader<'_> {
             }
             let key = self.string()?;
             self.expect(':')?;
-            let node = self.value(&child(path, &key), depth + 1)?;
+            let node = self.value(&child(path, shown(&key)), depth + 1)?;
             if seen.insert(key.clone()) {
                 entries.push((key, place, node));
             } else {
-                let mut fault =
-                    Fault::new(place, format!("'{key}' is given twice in this mapping"));
-                fault.path = child(path, &key);
+                let mut fault = Fault::new(
+                    place,
+                    format!("'{}' is given twice in this mapping", shown(&key)),
+                );
+                fault.path = child(path, shown(&key));
                 self.faults.push(fault);
             }
             self.space();

@@ -133,6 +133,17 @@ impl Budget {
     }
 }
 
+/// A key as messages show it. Where a value has slipped into the place of a key it may be a secret, so
+/// only what looks like a field's name is shown.
+pub(crate) fn shown(key: &str) -> &str {
+    let digits = key.bytes().filter(u8::is_ascii_digit).count();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'<');
+    match key.len() <= 40 && digits <= 1 && key.bytes().all(plain) {
+        true => key,
+        false => "…",
+    }
+}
+
 /// A child's document path.
 pub(crate) fn child(path: &str, name: impl std::fmt::Display) -> String {
     format!("{path}.{name}")

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
 
-use super::{Budget, Fault, Limits, Node, Place, Value, child};
+use super::{Budget, Fault, Limits, Node, Place, Value, child, shown};
 
 /// Reads the one document of `text`. Faults that leave a tree are in the list; one that ends the
 /// reading is its only entry, without a tree.
@@ -181,13 +181,15 @@ impl<'a> Reader<'a> {
                 }
             };
             let (event, span) = self.next()?;
-            let node = self.node(event, span, &child(path, &key), depth + 1)?;
+            let node = self.node(event, span, &child(path, shown(&key)), depth + 1)?;
             if seen.insert(key.clone()) {
                 entries.push((key, place, node));
             } else {
-                let mut fault =
-                    Fault::new(place, format!("'{key}' is given twice in this mapping"));
-                fault.path = child(path, &key);
+                let mut fault = Fault::new(
+                    place,
+                    format!("'{}' is given twice in this mapping", shown(&key)),
+                );
+                fault.path = child(path, shown(&key));
                 self.faults.push(fault);
             }
         }

@@ -648,6 +648,34 @@ pub(crate) fn yaml() {
     assert!(unknown.contains("anchor"), "{unknown}");
 }
 
+/// A value that has slipped into the place of a key may be a secret.
+#[test]
+pub(crate) fn keys_that_are_no_names() {
+    let unknown = |key: &str, shown: &str| {
+        check(
+            &format!("passwd: {{{key}: 1}}"),
+            &format!(
+                "t.bu:3:10: error: unknown field '{shown}' ($.passwd.{shown})\n  help: known here: groups, users"
+            ),
+        );
+    };
+    unknown("fnord", "fnord");
+    unknown("tpm2", "tpm2");
+    unknown("'Bearer abc'", "…");
+    unknown("'$6$salt$hash'", "…");
+    unknown("0a1b2c3d4e", "…");
+    unknown(&"x".repeat(41), "…");
+    check(
+        "'$6$a': 1\n'$6$a': 2",
+        "t.bu:3:1: error: unknown field '…' ($.…)\n  help: known here: boot_device, grub, ignition, kernel_arguments, passwd, storage, systemd, variant, version\nt.bu:4:1: error: '…' is given twice in this mapping ($.…)",
+    );
+    check_text(
+        r#"{"ignition":{"version":"3.5.0"},"$6$a":1,"$6$a":2}"#,
+        Format::Ignition,
+        "t.ign:1:33: error: unknown field '…' ($.…)\n  help: known here: ignition, kernelArguments, passwd, storage, systemd\nt.ign:1:42: error: '…' is given twice in this mapping ($.…)",
+    );
+}
+
 #[test]
 pub(crate) fn json() {
     let check =

@@ -29,6 +29,7 @@ const ROWS: &[fn()] = &[
     errors::accounts,
     errors::heads,
     errors::yaml,
+    errors::keys_that_are_no_names,
     errors::json,
     errors::all_errors_are_collected_in_text_order,
     errors::limits,
