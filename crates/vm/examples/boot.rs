@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use pleach_vm::{
-    Boot, Credential, DiskMode, GuestFailure, Input, Media, Outcome, Payload, ProbeOptions,
+    Boot, Credential, DiskMode, GuestFailure, Input, Loads, Media, Outcome, Payload, ProbeOptions,
     RunOptions, Shutdown, Wanted, probe,
 };
 
@@ -72,8 +72,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     println!("{host}");
     let media = Media {
         disk: Input::new(&media, "disk.img"),
-        kernel: Input::new(&media, "vmlinuz"),
-        initrd: Input::new(&media, "initrd"),
+        loads: Loads::Kernel {
+            kernel: Input::new(&media, "vmlinuz"),
+            initrd: Input::new(&media, "initrd"),
+        },
     };
     let options = RunOptions {
         proc: Some(&proc),

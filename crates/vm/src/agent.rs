@@ -1,7 +1,7 @@
 //! The guest's side: units, script and payload tar, all as plain bytes.
 
 use crate::Error;
-use crate::boot::{Boot, Credential, Payload, Shutdown};
+use crate::boot::{Boot, Credential, Payload, Recovery, Shutdown};
 use crate::watchdog::Limits;
 
 /// Names of the two virtio ports and the serial of the payload disk, as `agent.sh` looks for them.
@@ -18,7 +18,8 @@ const SCREEN_SECONDS: u64 = 2;
 ///
 /// `exec` rather than `oneshot`: the start job of a one-shot service would keep the system `starting`,
 /// and the agent waits for it not to be. In emergency or rescue mode a second unit sends the journal and
-/// powers off, so that such a boot ends with an explanation and not with a time limit.
+/// powers off, so that such a boot ends with an explanation and not with a time limit; unless the machine
+/// is to help itself.
 pub(crate) fn credentials(boot: &Boot, limits: &Limits) -> Vec<Credential> {
     // When the machine reboots, the agent is stopped, which is a success.
     let (at_end, mode) = match boot.shutdown {
@@ -47,7 +48,7 @@ pub(crate) fn credentials(boot: &Boot, limits: &Limits) -> Vec<Credential> {
         None => 0,
     };
     let wants = |unit| format!("[Unit]\nWants={unit}\n");
-    vec![
+    let mut all = vec![
         Credential::new(
             "pleach.agent",
             format!(
@@ -64,13 +65,18 @@ pub(crate) fn credentials(boot: &Boot, limits: &Limits) -> Vec<Credential> {
             ),
         ),
         Credential::drop_in("multi-user.target", wants("pleach-agent.service")),
-        Credential::unit(
-            "pleach-emergency.service",
-            service("emergency report", "", &actions(FORCED), "emergency"),
-        ),
-        Credential::drop_in("emergency.target", wants("pleach-emergency.service")),
-        Credential::drop_in("rescue.target", wants("pleach-emergency.service")),
-    ]
+    ];
+    if boot.recovery == Recovery::None {
+        all.extend([
+            Credential::unit(
+                "pleach-emergency.service",
+                service("emergency report", "", &actions(FORCED), "emergency"),
+            ),
+            Credential::drop_in("emergency.target", wants("pleach-emergency.service")),
+            Credential::drop_in("rescue.target", wants("pleach-emergency.service")),
+        ]);
+    }
+    all
 }
 
 const FORCED: &str = "poweroff-force";

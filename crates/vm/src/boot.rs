@@ -13,8 +13,9 @@ use crate::Error;
 /// `Debug` shows sizes in place of contents, here and in its parts.
 #[derive(Clone)]
 pub struct Boot {
-    /// Kernel command line, as the boot entry has it. What the watchdog and the profile need is added
-    /// behind it where it is missing.
+    /// Kernel command line, as the boot entry has it; with [`Start::Firmware`], what is to come behind that
+    /// of the boot entry that the boot loader finds. What the watchdog and the profile need is added behind
+    /// it where it is missing.
     pub command_line: String,
     /// Guest memory in MiB.
     pub memory_mib: u32,
@@ -36,6 +37,8 @@ pub struct Boot {
     pub display: Option<Display>,
     /// How the guest goes down when the payload is done.
     pub shutdown: Shutdown,
+    /// Who deals with a boot that does not come up.
+    pub recovery: Recovery,
 }
 
 impl fmt::Debug for Boot {
@@ -52,6 +55,7 @@ impl fmt::Debug for Boot {
             payload,
             display,
             shutdown,
+            recovery,
         } = self;
         f.debug_struct("Boot")
             .field("command_line", command_line)
@@ -65,6 +69,7 @@ impl fmt::Debug for Boot {
             .field("payload", payload)
             .field("display", display)
             .field("shutdown", shutdown)
+            .field("recovery", recovery)
             .finish()
     }
 }
@@ -101,6 +106,7 @@ impl Boot {
             payload,
             display: None,
             shutdown: Shutdown::Orderly,
+            recovery: Recovery::None,
         }
     }
 }
@@ -129,10 +135,56 @@ impl<'a> Input<'a> {
 pub struct Media<'a> {
     /// The root disk, a raw image.
     pub disk: Input<'a>,
-    /// The kernel.
-    pub kernel: Input<'a>,
-    /// The initial RAM disk.
-    pub initrd: Input<'a>,
+    /// What the machine starts with.
+    pub loads: Loads<'a>,
+}
+
+/// What a machine starts with.
+#[derive(Clone, Debug)]
+pub enum Loads<'a> {
+    /// A kernel that QEMU loads itself.
+    Kernel {
+        /// The kernel.
+        kernel: Input<'a>,
+        /// The initial RAM disk.
+        initrd: Input<'a>,
+    },
+    /// UEFI firmware, which finds a boot loader on the root disk.
+    Firmware {
+        /// Its code (`OVMF_CODE_4M.fd`).
+        code: Input<'a>,
+        /// Its variables as they are at first (`OVMF_VARS_4M.fd`).
+        variables: Input<'a>,
+    },
+}
+
+impl Loads<'_> {
+    /// Which of them it is.
+    pub fn start(&self) -> Start {
+        match self {
+            Self::Kernel { .. } => Start::Kernel,
+            Self::Firmware { .. } => Start::Firmware,
+        }
+    }
+}
+
+/// How a machine starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With a kernel that QEMU loads.
+    Kernel,
+    /// With firmware.
+    Firmware,
+}
+
+/// Who deals with a boot that does not come up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// Nobody: a panic or emergency mode ends the run, with what there is to say about it.
+    None,
+    /// The machine itself, by a reset in the end. That is [`Outcome::Rebooted`](crate::Outcome::Rebooted),
+    /// and the disk as it was left is to be booted again.
+    Own,
 }
 
 /// How the guest gets its root disk.

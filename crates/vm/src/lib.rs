@@ -19,8 +19,8 @@ mod smbios;
 mod watchdog;
 
 pub use boot::{
-    Boot, Credential, DiskMode, Display, ExtraDisk, Input, Media, Payload, PayloadFile, Shutdown,
-    Uuid,
+    Boot, Credential, DiskMode, Display, ExtraDisk, Input, Loads, Media, Payload, PayloadFile,
+    Recovery, Shutdown, Start, Uuid,
 };
 pub use error::Error;
 pub use host::{Accelerator, Host, Kvm, Profile, QemuVersion};

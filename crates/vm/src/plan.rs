@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::Error;
 use crate::agent::{self, PAYLOAD_SERIAL, PROGRESS_PORT, RESULT_PORT};
-use crate::boot::{Boot, DiskMode, Display, sizes};
+use crate::boot::{Boot, DiskMode, Display, Recovery, Start, sizes};
 use crate::host::{Host, REQUIRED_ARGUMENTS};
 use crate::smbios;
 
@@ -14,6 +14,9 @@ pub(crate) mod name {
     pub(crate) const DISK: &str = "disk.img";
     pub(crate) const KERNEL: &str = "kernel";
     pub(crate) const INITRD: &str = "initrd";
+    pub(crate) const FIRMWARE: &str = "firmware.fd";
+    pub(crate) const VARIABLES: &str = "variables.fd";
+    pub(crate) const VARIABLES_BASE: &str = "variables-base.fd";
     pub(crate) const PAYLOAD: &str = "payload.img";
     pub(crate) const CONSOLE: &str = "console.log";
     pub(crate) const PROGRESS: &str = "progress.log";
@@ -30,6 +33,9 @@ pub(crate) mod name {
 
 /// QEMU's limit for names of the firmware configuration device, without the final zero.
 const FW_CFG_NAME: usize = 55;
+
+/// What systemd-boot puts behind the options of the entry that it boots: systemd-boot(7), since 256.
+const EXTRA_ARGUMENTS: &str = "io.systemd.boot.kernel-cmdline-extra=";
 
 /// virtio's limit for the serial of a disk.
 const SERIAL: usize = 20;
@@ -58,6 +64,10 @@ pub struct Plan {
     pub disk: DiskMode,
     /// Whether there is a display, whose picture is to be kept.
     pub display: bool,
+    /// How the machine starts.
+    pub start: Start,
+    /// Who deals with a boot that does not come up.
+    pub recovery: Recovery,
 }
 
 impl fmt::Debug for Plan {
@@ -72,6 +82,8 @@ impl fmt::Debug for Plan {
             memory_mib,
             disk,
             display,
+            start,
+            recovery,
         } = self;
         f.debug_struct("Plan")
             .field("program", program)
@@ -83,13 +95,15 @@ impl fmt::Debug for Plan {
             .field("memory_mib", memory_mib)
             .field("disk", disk)
             .field("display", display)
+            .field("start", start)
+            .field("recovery", recovery)
             .finish()
     }
 }
 
 impl Plan {
     /// Plans a boot for a host.
-    pub fn new(boot: &Boot, host: &Host) -> Result<Self, Error> {
+    pub fn new(boot: &Boot, host: &Host, start: Start) -> Result<Self, Error> {
         let profile = &host.profile;
         let added_arguments = added_arguments(&boot.command_line, profile.kernel_arguments);
         let command_line = std::iter::once(boot.command_line.trim())
@@ -138,7 +152,11 @@ impl Plan {
             "-drive",
             format!("file={file},if=none,id=root,format=raw,snapshot={snapshot},cache=unsafe,aio=threads,discard=unmap"),
         );
-        arguments.add("-device", "virtio-blk-pci,drive=root,serial=root");
+        let root = "virtio-blk-pci,drive=root,serial=root";
+        match start {
+            Start::Kernel => arguments.add("-device", root),
+            Start::Firmware => add_firmware(root, &mut arguments),
+        }
         arguments.add(
             "-drive",
             format!(
@@ -171,10 +189,16 @@ impl Plan {
         // The last devices, so that the others are where they are in a machine without these.
         add_disks(boot, &mut arguments, &mut files)?;
         add_fw_cfg(boot, &mut arguments, &mut files)?;
-        add_credentials(boot, host, &mut arguments, &mut files)?;
-        arguments.add("-kernel", name::KERNEL);
-        arguments.add("-initrd", name::INITRD);
-        arguments.add("-append", command_line.clone());
+        let mut strings = credentials(boot, host)?;
+        if start == Start::Firmware {
+            strings.push(format!("{EXTRA_ARGUMENTS}{command_line}").into_bytes());
+        }
+        add_strings(strings, &mut arguments, &mut files);
+        if start == Start::Kernel {
+            arguments.add("-kernel", name::KERNEL);
+            arguments.add("-initrd", name::INITRD);
+            arguments.add("-append", command_line.clone());
+        }
         Ok(Self {
             program: host.qemu.clone(),
             arguments: arguments.0,
@@ -185,6 +209,8 @@ impl Plan {
             memory_mib: boot.memory_mib.saturating_add(profile.overhead_mib),
             disk: boot.disk,
             display: boot.display.is_some(),
+            start,
+            recovery: boot.recovery,
         })
     }
 
@@ -197,7 +223,15 @@ impl Plan {
             DiskMode::Copy => name::DISK,
             DiskMode::Snapshot => name::BASE,
         };
-        let inputs: Vec<&str> = [name::KERNEL, name::INITRD]
+        let loads = match self.start {
+            Start::Kernel => vec![name::KERNEL, name::INITRD],
+            Start::Firmware => vec![name::FIRMWARE],
+        };
+        let variables = match self.start {
+            Start::Kernel => String::new(),
+            Start::Firmware => format!("cp {} again/{}\n", name::VARIABLES_BASE, name::VARIABLES),
+        };
+        let inputs: Vec<&str> = loads
             .into_iter()
             .chain(self.files.iter().map(|(name, _)| name.as_str()))
             .collect();
@@ -213,7 +247,7 @@ impl Plan {
              original={base}\n\
              [ -e \"$original\" ] || original={disk}\n\
              cp --sparse=always --reflink=auto \"$original\" again/{disk}\n\
-             cp {inputs} again/\n\
+             {variables}cp {inputs} again/\n\
              cd again\n\
              TMPDIR=. exec {command}\n",
             console = name::CONSOLE,
@@ -280,23 +314,38 @@ fn add_fw_cfg(
     Ok(())
 }
 
-fn add_credentials(
-    boot: &Boot,
-    host: &Host,
+fn credentials(boot: &Boot, host: &Host) -> Result<Vec<Vec<u8>>, Error> {
+    let agent = agent::credentials(boot, &host.profile.limits);
+    smbios::strings(agent, &boot.credentials)
+}
+
+fn add_strings(
+    strings: Vec<Vec<u8>>,
     arguments: &mut Arguments,
     files: &mut Vec<(String, Vec<u8>)>,
-) -> Result<(), Error> {
-    let agent = agent::credentials(boot, &host.profile.limits);
-    for (index, string) in smbios::strings(agent, &boot.credentials)?
-        .into_iter()
-        .enumerate()
-    {
+) {
+    for (index, string) in strings.into_iter().enumerate() {
         // From a file: whoever is on the host can read what is in an argument.
         let file = format!("smbios-{index}");
         arguments.add("-smbios", format!("type=11,path={file}"));
         files.push((file, string));
     }
-    Ok(())
+}
+
+/// The firmware's two flash memories, and the root disk as what it boots from.
+fn add_firmware(root: &str, arguments: &mut Arguments) {
+    arguments.add(
+        "-drive",
+        format!(
+            "if=pflash,format=raw,unit=0,readonly=on,file={}",
+            name::FIRMWARE
+        ),
+    );
+    arguments.add(
+        "-drive",
+        format!("if=pflash,format=raw,unit=1,file={}", name::VARIABLES),
+    );
+    arguments.add("-device", format!("{root},bootindex=0"));
 }
 
 fn add_disks(
@@ -376,9 +425,53 @@ mod tests {
         text.trim_start().to_owned()
     }
 
+    /// What firmware is started with, beside what a kernel is: line by line.
+    #[test]
+    fn firmware_in_place_of_a_kernel() {
+        let mut boot = sample();
+        boot.recovery = Recovery::Own;
+        let host = host(7, Accelerator::Tcg);
+        let lines = |start| {
+            let plan = Plan::new(&boot, &host, start).unwrap();
+            let shown: Vec<_> = show(&plan).lines().map(str::to_owned).collect();
+            (plan, shown)
+        };
+        let ((_, kernel), (plan, firmware)) = (lines(Start::Kernel), lines(Start::Firmware));
+        let only = |one: &[String], other: &[String]| {
+            let lines = one.iter().filter(|line| !other.contains(line));
+            lines
+                .map(|line| line.chars().take(100).collect::<String>() + "\n")
+                .collect::<String>()
+        };
+        insta::assert_snapshot!(only(&firmware, &kernel), @"
+        -drive if=pflash,format=raw,unit=0,readonly=on,file=firmware.fd
+        -drive if=pflash,format=raw,unit=1,file=variables.fd
+        -device virtio-blk-pci,drive=root,serial=root,bootindex=0
+        -smbios type=11,path=smbios-4
+        ");
+        insta::assert_snapshot!(only(&kernel, &firmware), @"
+        -device virtio-blk-pci,drive=root,serial=root
+        -kernel kernel
+        -initrd initrd
+        -append root=/dev/vda rw quiet console=ttyS0 loglevel=7 systemd.show_status=yes panic=-1 lsm=landloc
+        ");
+        let (_, last) = plan
+            .files
+            .iter()
+            .rfind(|(name, _)| name == "smbios-4")
+            .unwrap();
+        let expect = format!("io.systemd.boot.kernel-cmdline-extra={}", plan.command_line);
+        assert_eq!(String::from_utf8_lossy(last), expect);
+        let repro = plan.repro().unwrap();
+        assert!(
+            repro.contains("cp variables-base.fd again/variables.fd\ncp firmware.fd payload.img"),
+            "{repro}"
+        );
+    }
+
     #[test]
     fn command_under_qemu_7_tcg() {
-        let plan = Plan::new(&sample(), &host(7, Accelerator::Tcg)).unwrap();
+        let plan = Plan::new(&sample(), &host(7, Accelerator::Tcg), Start::Kernel).unwrap();
         insta::assert_snapshot!(show(&plan), @"
         -accel tcg,thread=single
         -machine q35,sata=off,usb=off,smbus=off,vmport=off,hpet=off
@@ -431,7 +524,7 @@ mod tests {
         assert_eq!((plan.cpus, plan.memory_mib), (1, 1536));
         assert_eq!(
             plan,
-            Plan::new(&sample(), &host(7, Accelerator::Tcg)).unwrap(),
+            Plan::new(&sample(), &host(7, Accelerator::Tcg), Start::Kernel).unwrap(),
             "deterministic"
         );
     }
@@ -444,7 +537,7 @@ mod tests {
         boot.fw_cfg[0].1 = MARKER.into();
         boot.credentials[0].value = MARKER.into();
         boot.disks[0].bytes = MARKER.into();
-        let plan = Plan::new(&boot, &host(7, Accelerator::Tcg)).unwrap();
+        let plan = Plan::new(&boot, &host(7, Accelerator::Tcg), Start::Kernel).unwrap();
         let check = |text: String, size: &str| {
             for (form, secret) in [
                 ("text", MARKER.to_owned()),
@@ -480,7 +573,7 @@ mod tests {
         let check = |change: &dyn Fn(&mut Boot), host: &Host, expect: &[&str]| {
             let mut boot = sample();
             change(&mut boot);
-            let text = show(&Plan::new(&boot, host).unwrap());
+            let text = show(&Plan::new(&boot, host, Start::Kernel).unwrap());
             for words in expect {
                 assert!(text.contains(words), "{words} is not in:\n{text}");
             }
@@ -565,7 +658,7 @@ mod tests {
         let check = |change: &dyn Fn(&mut Boot), expect: &str| {
             let mut boot = sample();
             change(&mut boot);
-            let error = Plan::new(&boot, &host(7, Accelerator::Tcg))
+            let error = Plan::new(&boot, &host(7, Accelerator::Tcg), Start::Kernel)
                 .unwrap_err()
                 .to_string();
             assert!(error.starts_with(expect), "{error}, not {expect}");

@@ -10,7 +10,7 @@ use cap_std::fs::{Dir, File, OpenOptions};
 use cap_std_ext::cmdext::CapStdExtCommandExt;
 
 use crate::Error;
-use crate::boot::{Boot, DiskMode, Media};
+use crate::boot::{Boot, DiskMode, Loads, Media};
 use crate::error::io_error;
 use crate::host::Host;
 use crate::judge::{Ending, classify};
@@ -71,7 +71,7 @@ pub fn boot(
     host: &Host,
     options: &RunOptions<'_>,
 ) -> Result<Report, Error> {
-    let plan = Plan::new(boot, host)?;
+    let plan = Plan::new(boot, host, media.loads.start())?;
     let mut flaky = None;
     let mut number = 1;
     let attempt = loop {
@@ -108,7 +108,7 @@ fn attempt(
         Some(permits) => Some(permits.acquire(plan.cpus, plan.memory_mib)?),
         None => None,
     };
-    let mut watchdog = Watchdog::new(host.profile.limits.clone());
+    let mut watchdog = Watchdog::new(host.profile.limits.clone(), plan.recovery);
     let ended = execute(plan, &dir, options.proc, &mut watchdog)?;
     drop(permit);
 
@@ -148,8 +148,17 @@ fn attempt(
 }
 
 fn prepare(plan: &Plan, media: &Media<'_>, dir: &Dir) -> Result<(), Error> {
-    media::link(&media.kernel, dir, name::KERNEL)?;
-    media::link(&media.initrd, dir, name::INITRD)?;
+    match &media.loads {
+        Loads::Kernel { kernel, initrd } => {
+            media::link(kernel, dir, name::KERNEL)?;
+            media::link(initrd, dir, name::INITRD)?;
+        }
+        Loads::Firmware { code, variables } => {
+            media::link(code, dir, name::FIRMWARE)?;
+            media::link(variables, dir, name::VARIABLES_BASE)?;
+            media::copy(variables, dir, name::VARIABLES)?;
+        }
+    }
     match plan.disk {
         DiskMode::Snapshot => media::link(&media.disk, dir, name::BASE)?,
         DiskMode::Copy => {

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::boot::Recovery;
 use crate::console::{self, Lines, Sign};
 use crate::host::Accelerator;
 use crate::progress::{Event, Mark};
@@ -146,6 +147,7 @@ pub(crate) struct Heard<'a> {
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     limits: Limits,
+    recovery: Recovery,
     console: Lines,
     progress: Lines,
     events: Lines,
@@ -158,9 +160,10 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, recovery: Recovery) -> Self {
         Self {
             limits,
+            recovery,
             console: Lines::default(),
             progress: Lines::default(),
             events: Lines::default(),
@@ -214,6 +217,7 @@ impl Watchdog {
         for line in self.progress.push(heard.progress) {
             self.marks.push(Mark::parse(&line));
         }
+        let first = first.filter(|_| self.recovery == Recovery::None);
         let uptime = self.marks.last().map_or(Duration::ZERO, |mark| mark.uptime);
         if uptime > now * 3 / 2 + CLOCK_SLACK {
             return Some(Trouble::Clock {
@@ -317,7 +321,7 @@ mod tests {
             result_bytes: 100,
             ..Limits::for_accelerator(Accelerator::Tcg)
         };
-        let mut dog = Watchdog::new(limits);
+        let mut dog = Watchdog::new(limits, Recovery::None);
         for (second, console, progress, result) in rows {
             let heard = Heard {
                 console: console.as_bytes(),
@@ -424,7 +428,7 @@ mod tests {
     #[test]
     fn events_of_qemu() {
         let check = |event: &str, stopped: bool, shutdown: Option<&str>| {
-            let mut dog = Watchdog::new(Limits::for_accelerator(Accelerator::Tcg));
+            let mut dog = Watchdog::new(Limits::for_accelerator(Accelerator::Tcg), Recovery::None);
             let line = format!("{event}\r\n");
             let end = dog.observe(
                 Duration::ZERO,

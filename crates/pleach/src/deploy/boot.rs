@@ -12,8 +12,8 @@ use clap::{Args, ValueEnum};
 use pleach_booted_state::Snapshot;
 use pleach_deployment::disk;
 use pleach_vm::{
-    Boot, Display, GuestFailure, Host, Input, Media, Outcome, Payload, Permits, ProbeOptions,
-    RunOptions, Shutdown, Uuid, Wanted,
+    Boot, Display, GuestFailure, Host, Input, Loads, Media, Outcome, Payload, Permits,
+    ProbeOptions, Recovery, RunOptions, Shutdown, Uuid, Wanted,
 };
 
 /// All machines that are compared are the same machine.
@@ -24,6 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// The largest kernel or initramfs that is read from a disk, in bytes.
 const MAX_BOOT_FILE: u64 = 512 << 20;
+
+/// OVMF, as Debian names its files.
+const CODE: &str = "OVMF_CODE_4M.fd";
+const VARIABLES: &str = "OVMF_VARS_4M.fd";
+
+/// The most boots of a machine that helps itself.
+const RESTARTS: usize = 8;
 
 const SNAPSHOT: &str = "snapshot.json";
 
@@ -172,6 +179,7 @@ impl Machines {
         let mut image = image.to_owned();
         let mut account = String::new();
         let boots = match first.reboot {
+            _ if first.restarts => RESTARTS,
             Reboot::Never => 1,
             Reboot::Early | Reboot::Late => 2,
         };
@@ -201,8 +209,13 @@ impl Machines {
                         disk: attempt.join("disk.img"),
                     });
                 }
-                // It changed its own boot entry: the next boot is by that.
-                Outcome::Rebooted => image = attempt.join("disk.img"),
+                // The next boot is by what it left, such as another boot entry.
+                Outcome::Rebooted => {
+                    if number > 0 {
+                        std::fs::remove_file(&image)?;
+                    }
+                    image = attempt.join("disk.img");
+                }
                 outcome => return Err(failure(&outcome, &attempt)),
             }
         }
@@ -222,22 +235,25 @@ impl Machines {
     ) -> Result<pleach_vm::Report> {
         let (folder, name) = split(image)?;
         let files = make(&run.join("entry"))?;
-        let entry = disk::boot_entries((&folder, &name))?
-            .into_iter()
-            .next()
-            .with_context(|| format!("{} has no boot entry", image.display()))?;
-        let part = |path: Option<&String>, to: &str| -> Result<()> {
-            let path = path.with_context(|| format!("a boot entry without a {to}"))?;
-            // Paths of a boot entry are relative to the file system that /boot is on, which may have
-            // a link /boot to itself.
-            let path = path.trim_start_matches('/');
-            let path = Path::new("/boot").join(path.strip_prefix("boot/").unwrap_or(path));
-            files.write(to, disk::read_file((&folder, &name), &path, MAX_BOOT_FILE)?)?;
-            Ok(())
+        let firmware = first.firmware.as_deref().map(firmware).transpose()?;
+        let (loads, mut command_line) = match &firmware {
+            Some(folder) => {
+                let loads = Loads::Firmware {
+                    code: Input::new(folder, CODE),
+                    variables: Input::new(folder, VARIABLES),
+                };
+                (loads, String::new())
+            }
+            None => {
+                let options = extract((&folder, &name), &files)
+                    .with_context(|| format!("reading what boots {}", image.display()))?;
+                let loads = Loads::Kernel {
+                    kernel: Input::new(&files, "kernel"),
+                    initrd: Input::new(&files, "initrd"),
+                };
+                (loads, options)
+            }
         };
-        part(entry.linux.as_ref(), "kernel")?;
-        part(entry.initrd.first(), "initrd")?;
-        let mut command_line = entry.options.to_string();
         for argument in &first.kernel_arguments {
             command_line.push(' ');
             command_line.push_str(argument);
@@ -265,16 +281,19 @@ impl Machines {
         boot.fw_cfg = first.fw_cfg.clone();
         boot.credentials = first.credentials.clone();
         boot.disks = first.disks.clone();
-        boot.shutdown = match first.waits(number) {
+        // A machine that restarts may do so while the agent waits, which then must not power it off.
+        boot.shutdown = match first.waits(number) || first.restarts {
             true => Shutdown::Awaited,
             false if self.orderly => Shutdown::Orderly,
             false => Shutdown::Forced,
         };
+        if first.restarts {
+            boot.recovery = Recovery::Own;
+        }
         boot.display = self.screen.then_some(SCREEN);
         let media = Media {
             disk: Input::new(&folder, &name),
-            kernel: Input::new(&files, "kernel"),
-            initrd: Input::new(&files, "initrd"),
+            loads,
         };
         let options = RunOptions {
             permits: Some(&self.permits),
@@ -289,6 +308,37 @@ impl Machines {
             &options,
         )?)
     }
+}
+
+/// The first boot entry's kernel and initramfs, out of an image into files; its options are returned.
+fn extract(image: (&Dir, &Path), files: &Dir) -> Result<String> {
+    let entry = disk::boot_entries(image)?;
+    let entry = entry.first().context("there is no boot entry")?;
+    let part = |path: Option<&String>, to: &str| -> Result<()> {
+        let path = path.with_context(|| format!("a boot entry without a {to}"))?;
+        // Paths of a boot entry are relative to the file system that /boot is on, which may have a link
+        // /boot to itself.
+        let path = path.trim_start_matches('/');
+        let path = Path::new("/boot").join(path.strip_prefix("boot/").unwrap_or(path));
+        files.write(to, disk::read_file(image, &path, MAX_BOOT_FILE)?)?;
+        Ok(())
+    };
+    part(entry.linux.as_ref(), "kernel")?;
+    part(entry.initrd.first(), "initrd")?;
+    Ok(entry.options.to_string())
+}
+
+/// The folder of the firmware, if it is all there.
+fn firmware(folder: &Path) -> Result<Dir> {
+    for name in [CODE, VARIABLES] {
+        let path = folder.join(name);
+        anyhow::ensure!(
+            path.is_file(),
+            "no firmware {} (Debian package ovmf)",
+            path.display()
+        );
+    }
+    open_dir(folder)
 }
 
 /// The folder whose locks share the machine among all who boot something: the user's own.

@@ -28,6 +28,21 @@ pub(crate) struct Capture {
     /// A kernel argument behind those of the boot entry; may be given again.
     #[arg(long, value_name = "ARGUMENT")]
     karg: Vec<String>,
+    /// Boot by UEFI firmware and the disk's own boot loader.
+    #[arg(long)]
+    uefi: bool,
+    /// Where the firmware is: OVMF_CODE_4M.fd and OVMF_VARS_4M.fd.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/usr/share/OVMF",
+        requires = "uefi"
+    )]
+    firmware: PathBuf,
+    /// Leave a machine that does not come up to itself: not a panic or emergency mode is the end, and after
+    /// a reset it is started again, up to eight times in all.
+    #[arg(long)]
+    restarts: bool,
     /// An Ignition document for the first boot.
     #[arg(long, value_name = "FILE")]
     ignition: Option<PathBuf>,
@@ -43,6 +58,8 @@ impl Capture {
         output::step(&machines.host.to_string());
         let mut first = FirstBoot {
             kernel_arguments: self.karg.clone(),
+            firmware: self.uefi.then(|| self.firmware.clone()),
+            restarts: self.restarts,
             ..FirstBoot::default()
         };
         if let Some(path) = &self.ignition {

@@ -1,5 +1,7 @@
 //! What a machine is given when it boots, apart from its disk.
 
+use std::path::PathBuf;
+
 use pleach_vm::{Credential, ExtraDisk};
 
 /// A first boot, apart from its disk.
@@ -15,6 +17,10 @@ pub(crate) struct FirstBoot {
     pub(crate) disks: Vec<ExtraDisk>,
     /// Whether it reboots before it has come to what is to be captured.
     pub(crate) reboot: Reboot,
+    /// A folder with firmware, which boots the disk's own boot loader. None: its first entry is booted.
+    pub(crate) firmware: Option<PathBuf>,
+    /// Whether it is left to itself where it does not come up, and started again after a reset.
+    pub(crate) restarts: bool,
 }
 
 /// A reboot that belongs to a first boot.

@@ -12,8 +12,9 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt};
 use libtest_mimic::{Arguments, Completion, Trial};
 use pleach_vm::{
-    Accelerator, Boot, DiskMode, Error, GuestFailure, Host, Infrastructure, Input, Kvm, Media,
-    Outcome, Payload, Permits, Phase, ProbeOptions, Report, RunOptions, Wanted, probe,
+    Accelerator, Boot, DiskMode, Error, GuestFailure, Host, Infrastructure, Input, Kvm, Loads,
+    Media, Outcome, Payload, Permits, Phase, ProbeOptions, Recovery, Report, RunOptions, Wanted,
+    probe,
 };
 
 /// A folder with a disk and a "kernel", and an empty one for the run.
@@ -40,8 +41,10 @@ impl Bench {
     fn boot(&self, host: &Host, options: &RunOptions<'_>, change: fn(&mut Boot)) -> Report {
         let media = Media {
             disk: Input::new(&self.media, "disk.img"),
-            kernel: Input::new(&self.media, "kernel"),
-            initrd: Input::new(&self.media, "initrd"),
+            loads: Loads::Kernel {
+                kernel: Input::new(&self.media, "kernel"),
+                initrd: Input::new(&self.media, "initrd"),
+            },
         };
         let mut boot = Boot::new("root=/dev/vda", Payload::command(["true"]));
         boot.memory_mib = 32;
@@ -104,6 +107,14 @@ fn main() -> ExitCode {
             qemu_that_does_not_start_is_infrastructure as fn(&Host),
         ),
         ("console_decides", console_decides as fn(&Host)),
+        (
+            "machine_that_helps_itself_is_left_to_it",
+            machine_that_helps_itself_is_left_to_it as fn(&Host),
+        ),
+        (
+            "firmware_starts_the_machine",
+            firmware_starts_the_machine as fn(&Host),
+        ),
         ("artefacts_are_kept", artefacts_are_kept as fn(&Host)),
         ("artefacts_are_private", artefacts_are_private as fn(&Host)),
         (
@@ -313,6 +324,82 @@ fn console_decides(host: &Host) {
     );
 }
 
+/// Whoever helps itself is left to it: a panic or emergency mode is no end, a reset is.
+fn machine_that_helps_itself_is_left_to_it(host: &Host) {
+    let mut host = host.clone();
+    host.profile.limits.crash_grace = Duration::ZERO;
+    host.profile.limits.emergency_grace = Duration::ZERO;
+    for text in [
+        "[    1.000000] Kernel panic - not syncing: Fatal exception\n",
+        "[    1.000000] Kernel panic - not syncing: No working init found.\n",
+        "You are in emergency mode.\n",
+    ] {
+        let bench = Bench::new(&kernel(&say(text, RESET)));
+        let report = bench.boot(&host, &RunOptions::default(), |boot| {
+            boot.recovery = Recovery::Own;
+        });
+        let rebooted = matches!(report.attempt.outcome, Outcome::Rebooted);
+        assert!(rebooted, "{text:?}: {report}");
+        assert_eq!(bench.read("console.log"), text);
+    }
+}
+
+/// 64 KiB of flash whose reset vector, 16 bytes before its end, jumps to code at `0xf000`.
+fn firmware(code: &[u8]) -> Vec<u8> {
+    let mut image = vec![0xff; 64 << 10];
+    image[0xf000..0xf000 + code.len()].copy_from_slice(code);
+    // From 0xfff3, behind the jump.
+    image[0xfff0..0xfff3].copy_from_slice(&[0xe9, 0x0d, 0xf0]);
+    image
+}
+
+fn firmware_starts_the_machine(host: &Host) {
+    let bench = Bench::new(b"no kernel");
+    bench
+        .media
+        .write("code.fd", firmware(&say("hello\n", RESET)))
+        .unwrap();
+    bench.media.write("vars.fd", vec![7; 64 << 10]).unwrap();
+    let media = Media {
+        disk: Input::new(&bench.media, "disk.img"),
+        loads: Loads::Firmware {
+            code: Input::new(&bench.media, "code.fd"),
+            variables: Input::new(&bench.media, "vars.fd"),
+        },
+    };
+    let mut boot = Boot::new("extra", Payload::command(["true"]));
+    boot.memory_mib = 32;
+    let options = RunOptions::default();
+    let report = pleach_vm::boot(&boot, &media, &bench.run, host, &options).unwrap();
+    assert!(
+        matches!(report.attempt.outcome, Outcome::Rebooted),
+        "{report}"
+    );
+    assert_eq!(bench.read("console.log"), "hello\n");
+    assert!(
+        report.command_line.starts_with("extra console=ttyS0 "),
+        "{report}"
+    );
+    let attempt = bench.run.open_dir("attempt-1").unwrap();
+    for (name, links) in [
+        ("firmware.fd", 2),
+        ("variables-base.fd", 2),
+        ("variables.fd", 1),
+    ] {
+        assert_eq!(attempt.metadata(name).unwrap().nlink(), links, "{name}");
+    }
+    // QEMU's script starts it once more.
+    let script = bench.folder.path().join("run/attempt-1/repro.sh");
+    let status = std::process::Command::new("sh")
+        .arg(script)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert_eq!(bench.read("again/console.log"), "hello\n");
+}
+
 fn artefacts_are_kept(host: &Host) {
     let options = RunOptions {
         attempts: 1,
@@ -356,8 +443,10 @@ fn artefacts_are_kept(host: &Host) {
     // A second boot does not write over the first.
     let media = Media {
         disk: Input::new(&bench.media, "disk.img"),
-        kernel: Input::new(&bench.media, "kernel"),
-        initrd: Input::new(&bench.media, "initrd"),
+        loads: Loads::Kernel {
+            kernel: Input::new(&bench.media, "kernel"),
+            initrd: Input::new(&bench.media, "initrd"),
+        },
     };
     let boot = Boot::new("", Payload::command(["true"]));
     let error = pleach_vm::boot(&boot, &media, &bench.run, host, &options).unwrap_err();
