@@ -133,6 +133,44 @@ pub enum Error {
         /// What it wrote to standard error.
         stderr: String,
     },
+    /// There is not as much room as is needed.
+    #[error("{what} is too small: {} MiB are needed, there are {}", .needed.div_ceil(1 << 20), .free >> 20)]
+    NoSpace {
+        /// Of what.
+        what: &'static str,
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that there are.
+        free: u64,
+    },
+    /// A disk, or a partition of it, is mounted, or otherwise in use.
+    #[error("{path:?} is in use: it, or a partition of it, is mounted")]
+    TargetBusy {
+        /// The disk.
+        path: PathBuf,
+    },
+    /// Something is there that would be lost.
+    #[error("{path:?} holds {what}, which would be lost")]
+    TargetHolds {
+        /// The target.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
+    },
+    /// A partition table cannot be written, or is not one of ours.
+    #[error("{path:?}: {message}")]
+    PartitionTable {
+        /// The disk.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// The image brings no boot loader.
+    #[error("the image has no boot loader in {path:?}")]
+    NoBootLoader {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// The image does not hold an ext2, ext3 or ext4 filesystem from its first byte.
     #[error("{path:?} is not an image of an ext4 filesystem")]
     NotExt4 {

@@ -6,6 +6,7 @@ mod commit;
 mod deploy;
 pub mod disk;
 mod error;
+pub mod esp;
 pub mod kargs_d;
 mod kernel;
 mod kernel_arguments;

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use cap_std::fs::{Dir, File};
 
-use super::tool::{IMAGE, Tool, quote};
-use super::{DiskOptions, Usage, read};
+use super::partitions::Region;
+use super::tool::{Tool, image_at, quote};
+use super::usage::Usage;
+use super::{DiskOptions, read};
 use crate::error::{Error, Result, io};
 use crate::walk::open_dir;
 
@@ -21,10 +23,11 @@ const IMMUTABLE: u32 = 0x8_0010;
 pub(super) fn settle(
     sysroot: &Dir,
     image: &File,
+    at: Region,
     usage: &Usage,
     options: &DiskOptions,
 ) -> Result<()> {
-    let superblock = read::Superblock::of(image, Path::new(IMAGE))?;
+    let superblock = read::Superblock::of(image, at.offset, Path::new("image"))?;
     let time = options.timestamp;
     let mut script = String::new();
     // mkfs takes inodes in order, without gaps. The root has number 2.
@@ -48,7 +51,7 @@ pub(super) fn settle(
         line(&mut script, format_args!("sif {path} flags {IMMUTABLE:#x}"));
     }
     Tool::new(&options.debugfs, time)
-        .args(["-w", "-f", "-", IMAGE])
+        .args(["-w", "-f", "-", &image_at(at.offset)])
         .run(image.as_fd(), script.as_bytes())
         .map(drop)
 }
@@ -60,7 +63,7 @@ fn line(script: &mut String, command: std::fmt::Arguments<'_>) {
 
 /// Roots of deployments. libostree gives each the flag; mkfs drops it, and who made the sysroot without
 /// privilege never had it.
-fn deployments(sysroot: &Dir) -> Result<Vec<PathBuf>> {
+pub(super) fn deployments(sysroot: &Dir) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for stateroot in directories(sysroot, Path::new("ostree/deploy"))? {
         found.extend(directories(sysroot, &stateroot.join("deploy"))?);

@@ -1,4 +1,4 @@
-//! Reading an image of ext4 through debugfs.
+//! Reading an image whose root is ext4, through debugfs.
 
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use cap_std::fs::{Dir, File};
 use rustix::fs::{Mode, OFlags};
 
-use super::tool::{IMAGE, Tool, quote, read_head};
+use super::partitions::{self, Region};
+use super::tool::{Tool, image_at, quote, read_at};
 use crate::boot_entry::{self, BootEntry};
 use crate::error::{Error, Result, io};
 
@@ -41,26 +42,30 @@ impl ImageEntry {
 /// An image, checked to be readable as it is.
 struct Image {
     file: File,
+    /// Where its filesystem begins.
+    offset: u64,
     debugfs: PathBuf,
 }
 
 impl Image {
     fn open(image: (&Dir, &Path)) -> Result<Self> {
         let file = open(image, OFlags::RDONLY)?;
-        if Superblock::of(&file, image.1)?.needs_recovery() {
+        let offset = offset(&file, image.1)?;
+        if Superblock::of(&file, offset, image.1)?.needs_recovery() {
             return Err(Error::NeedsRecovery {
                 path: image.1.to_owned(),
             });
         }
         Ok(Self {
             file,
+            offset,
             debugfs: "debugfs".into(),
         })
     }
 
     fn debugfs(&self, request: &str) -> Result<Vec<u8>> {
         Tool::new(&self.debugfs, 0)
-            .args(["-R", request, IMAGE])
+            .args(["-R", request, &image_at(self.offset)])
             .run(self.file.as_fd(), &[])
     }
 
@@ -120,6 +125,17 @@ pub fn read_file(image: (&Dir, &Path), path: &Path, max_bytes: u64) -> Result<Ve
     Image::open(image)?.read_file(path, max_bytes)
 }
 
+/// The partitions of an image: its ESP and its root. `None` where there is no table, and the root
+/// filesystem starts at the first byte.
+pub fn partitions(image: (&Dir, &Path)) -> Result<Option<(Region, Region)>> {
+    partitions::find(&open(image, OFlags::RDONLY)?, image.1)
+}
+
+/// Where the root filesystem begins.
+fn offset(file: &File, name: &Path) -> Result<u64> {
+    Ok(partitions::find(file, name)?.map_or(0, |(_, root)| root.offset))
+}
+
 /// The boot loader entries of the image, the default one first.
 pub fn boot_entries(image: (&Dir, &Path)) -> Result<Vec<BootEntry>> {
     let image = Image::open(image)?;
@@ -142,11 +158,12 @@ pub fn boot_entries(image: (&Dir, &Path)) -> Result<Vec<BootEntry>> {
 /// shut down cleanly. Nothing else is repaired. `e2fsck` is the program, a path or a name to look up.
 pub fn replay_journal(image: (&Dir, &Path), e2fsck: &Path) -> Result<()> {
     let file = open(image, OFlags::RDWR)?;
-    if !Superblock::of(&file, image.1)?.needs_recovery() {
+    let offset = offset(&file, image.1)?;
+    if !Superblock::of(&file, offset, image.1)?.needs_recovery() {
         return Ok(());
     }
     Tool::new(e2fsck, 0)
-        .args(["-p", "-E", "journal_only", IMAGE])
+        .args(["-p", "-E", "journal_only", &image_at(offset)])
         .run(file.as_fd(), &[])
         .map(drop)
 }
@@ -190,12 +207,12 @@ fn parse(line: &[u8]) -> Option<ImageEntry> {
 pub(super) struct Superblock([u8; 1024]);
 
 impl Superblock {
-    pub(super) fn of(image: &File, path: &Path) -> Result<Self> {
+    pub(super) fn of(image: &File, offset: u64, path: &Path) -> Result<Self> {
         let not_ext4 = || Error::NotExt4 {
             path: path.to_owned(),
         };
         let mut head = [0; 2048];
-        match read_head(image, &mut head) {
+        match read_at(image, offset, &mut head) {
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Err(not_ext4()),
             other => other.map_err(io("read", path))?,
         }

@@ -1,7 +1,7 @@
-//! Running a program of e2fsprogs on an image that it gets as a descriptor, not by name.
+//! Running a program on an image that it gets as a descriptor, not by name.
 
 use std::ffi::OsString;
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,16 +13,27 @@ use cap_std_ext::cmdext::{CapStdExtCommandExt, CmdFds};
 use crate::error::{Error, Result, io};
 
 const FD: i32 = 3;
+const E2FSPROGS: &str = "e2fsprogs";
 
 /// How the program sees the image.
 pub(super) const IMAGE: &str = "/proc/self/fd/3";
 
+/// How programs of e2fsprogs see a filesystem that does not start at the image's first byte.
+pub(super) fn image_at(offset: u64) -> String {
+    match offset {
+        0 => IMAGE.to_owned(),
+        offset => format!("{IMAGE}?offset={offset}"),
+    }
+}
+
 pub(super) struct Tool {
     command: Command,
     name: PathBuf,
+    package: &'static str,
 }
 
 impl Tool {
+    /// A program of e2fsprogs.
     pub(super) fn new(program: &Path, timestamp: u64) -> Self {
         let mut command = Command::new(program);
         command
@@ -30,11 +41,21 @@ impl Tool {
             .env("MKE2FS_CONFIG", "/dev/null")
             .env("E2FSPROGS_FAKE_TIME", timestamp.to_string())
             .env("SOURCE_DATE_EPOCH", timestamp.to_string())
-            .env("DEBUGFS_PAGER", "__none__");
+            .env("DEBUGFS_PAGER", "__none__")
+            .env("MTOOLSRC", "/dev/null")
+            .env("MTOOLS_SKIP_CHECK", "1")
+            .env("TZ", "UTC");
         Self {
             command,
             name: program.to_owned(),
+            package: E2FSPROGS,
         }
+    }
+
+    /// One of another package of Debian.
+    pub(super) fn package(mut self, package: &'static str) -> Self {
+        self.package = package;
+        self
     }
 
     pub(super) fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
@@ -64,13 +85,15 @@ impl Tool {
         let output = self.command.output().map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::ToolMissing {
                 tool: tool.clone(),
-                package: "e2fsprogs",
+                package: self.package,
             },
             _ => io("run", &self.name)(e),
         })?;
         let stderr = String::from_utf8_lossy(&output.stderr);
         let complaint = complaint(&self.name, &stderr);
-        if output.status.success() && complaint.is_empty() {
+        // Others say by their status alone that they failed.
+        let quiet = complaint.is_empty() || self.package != E2FSPROGS;
+        if output.status.success() && quiet {
             return Ok(output.stdout);
         }
         Err(Error::ToolFailed {
@@ -124,9 +147,13 @@ pub(super) fn quote(path: &Path) -> Result<String> {
     Ok(format!("\"{}\"", text.replace('"', "\"\"")))
 }
 
-/// The first bytes of an image.
-pub(super) fn read_head(image: &cap_std::fs::File, head: &mut [u8]) -> std::io::Result<()> {
+/// Bytes of an image.
+pub(super) fn read_at(
+    image: &cap_std::fs::File,
+    offset: u64,
+    head: &mut [u8],
+) -> std::io::Result<()> {
     let mut image = image.try_clone()?;
-    image.rewind()?;
+    image.seek(SeekFrom::Start(offset))?;
     image.read_exact(head)
 }

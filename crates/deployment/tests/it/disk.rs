@@ -415,6 +415,11 @@ fn a_failure_leaves_no_image() {
     check(
         &scratch,
         |o| o.size = DiskSize::Bytes(9 << 20),
+        "the target is too small: ",
+    );
+    check(
+        &scratch,
+        |o| o.journal_bytes = 1 << 40,
         "mkfs.ext4 failed (exit status: 1): ",
     );
     check(

@@ -12,6 +12,8 @@ mod boot_entry;
 mod commit;
 mod deploy;
 mod disk;
+mod esp;
+mod install;
 mod kargs_d;
 mod kernel_arguments;
 mod owners;
