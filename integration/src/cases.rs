@@ -218,7 +218,8 @@ impl Case {
     pub fn install(&self, setting: &Setting, image: &str, next: Option<&str>) -> Result<PathBuf> {
         let disk = self.folder(setting, "disk")?.join("disk.img");
         let path = disk.display().to_string();
-        let mut arguments = vec!["deploy", "install", image, "--disk", &path];
+        let mut arguments = vec!["deploy", "install", image, "--layout", "direct"];
+        arguments.extend(["--target", &path]);
         arguments.extend(next.into_iter().flat_map(|next| ["--next", next]));
         setting.done(&arguments)?;
         Ok(disk)

@@ -103,7 +103,9 @@ fn goes_through(setting: &Setting) -> Result<()> {
     let mut disk = folder.join("disk.img");
     let shown = disk.display().to_string();
     let base = &setting.base;
-    setting.done(&["deploy", "install", base, "--disk", &shown])?;
+    setting.done(&[
+        "deploy", "install", base, "--layout", "direct", "--target", &shown,
+    ])?;
     equip(setting, &disk, &folder.join("mounted"))?;
     for (name, script) in boots() {
         let check = folder.join(format!("{name}.sh"));

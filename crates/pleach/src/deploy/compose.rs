@@ -17,8 +17,9 @@ use crate::files::split;
 /// The stateroot, as bootc names it.
 const STATEROOT: &str = "default";
 
-/// What machines need here that no image should say: the disk is whole, its label is known.
-const ROOT: &str = "root=LABEL=root";
+/// What machines need here that no image should say: where the root is. Those that are compared find it by
+/// its label, which is the same for all.
+pub(crate) const BY_LABEL: &str = "LABEL=root";
 
 /// Fixed, so that two disks do not differ by it.
 const UUID: &str = "6f1ddb3a-3f6a-4f0c-9d55-0d2b6a1f7a10";
@@ -31,29 +32,28 @@ const NEXT: &str = "pleach/next";
 pub(crate) struct Composed {
     sysroot: PathBuf,
     deployment: Deployment,
+    arguments: KernelArguments,
     timestamp: u64,
 }
 
 impl Composed {
     /// Commits and deploys the merged tree in `tree`, which is `image`'s.
     ///
-    /// `kernel_arguments` come behind those of the image and, with `inject`, before its own.
+    /// `root` says where the root filesystem is, as `root=` does. `kernel_arguments` come behind it and those
+    /// of the image and, with `inject`, before its own.
     pub(crate) fn new(
         tree: &Dir,
         image: &OpenImage,
+        root: &str,
         kernel_arguments: &[String],
         inject: Option<&EtcPlan>,
         sysroot: &Path,
     ) -> Result<Self> {
         let dir = make(sysroot)?;
+        let arguments = arguments(root, kernel_arguments, inject)?;
         let root = Sysroot::init(&dir)?.without_fsync();
-        let commit = root.commit_tree(tree, &commit_options(BRANCH, image)?)?;
         root.init_stateroot(STATEROOT)?;
-        let origin =
-            Origin::ContainerImage(format!("ostree-unverified-image:{}", image.reference()));
-        let mut options = DeployOptions::new(STATEROOT, commit.checksum, origin);
-        options.kernel_arguments = arguments(kernel_arguments, inject)?;
-        let deployment = root.deploy(&options)?;
+        let deployment = deploy(&root, tree, image, &arguments)?;
         if let Some(plan) = inject {
             let (etc, var) = (root.deployment_etc(&deployment)?, root.var(STATEROOT)?);
             pleach_inject::apply(plan, &etc, &var)?;
@@ -61,8 +61,33 @@ impl Composed {
         Ok(Self {
             sysroot: sysroot.to_owned(),
             deployment,
+            arguments,
             timestamp: image.created(),
         })
+    }
+
+    /// Deploys another image on top, which is the default from then on.
+    pub(crate) fn upgrade(&mut self, tree: &Dir, image: &OpenImage) -> Result<()> {
+        let root = Sysroot::open(&open_dir(&self.sysroot)?)?.without_fsync();
+        self.deployment = deploy(&root, tree, image, &self.arguments)?;
+        self.timestamp = self.timestamp.max(image.created());
+        Ok(())
+    }
+
+    /// The root of the deployment that is the default.
+    pub(crate) fn root(&self) -> Result<Dir> {
+        let root = Sysroot::open(&open_dir(&self.sysroot)?)?;
+        Ok(root.deployment_root(&self.deployment)?)
+    }
+
+    /// What a disk is made of.
+    pub(crate) fn dir(&self) -> Result<Dir> {
+        open_dir(&self.sysroot)
+    }
+
+    /// A time that is the image's, in seconds since the epoch.
+    pub(crate) fn timestamp(&self) -> u64 {
+        self.timestamp
     }
 
     /// Commits another merged tree, which is `image`'s, as the branch [`NEXT`]. It is not deployed.
@@ -119,6 +144,19 @@ pub(crate) fn static_view(sysroot: &Path, deployment: &Deployment) -> Result<Sna
     pleach_booted_state::static_view(&tree, &etc, &var, &options).context("reading the deployment")
 }
 
+fn deploy(
+    root: &Sysroot,
+    tree: &Dir,
+    image: &OpenImage,
+    arguments: &KernelArguments,
+) -> Result<Deployment> {
+    let commit = root.commit_tree(tree, &commit_options(BRANCH, image)?)?;
+    let origin = Origin::ContainerImage(format!("ostree-unverified-image:{}", image.reference()));
+    let mut options = DeployOptions::new(STATEROOT, commit.checksum, origin);
+    options.kernel_arguments = arguments.clone();
+    Ok(root.deploy(&options)?)
+}
+
 fn commit_options(branch: &str, image: &OpenImage) -> Result<CommitOptions> {
     let mut options = CommitOptions::new(branch, image.created());
     options.subject = image.digest();
@@ -131,8 +169,8 @@ fn commit_options(branch: &str, image: &OpenImage) -> Result<CommitOptions> {
     Ok(options)
 }
 
-fn arguments(own: &[String], inject: Option<&EtcPlan>) -> Result<KernelArguments> {
-    let mut arguments: KernelArguments = ROOT.parse()?;
+fn arguments(root: &str, own: &[String], inject: Option<&EtcPlan>) -> Result<KernelArguments> {
+    let mut arguments: KernelArguments = format!("root={root}").parse()?;
     for argument in own
         .iter()
         .chain(inject.iter().flat_map(|plan| &plan.kernel_arguments))
@@ -156,13 +194,19 @@ pub(crate) fn unlock(path: &Path) -> Result<()> {
             continue;
         }
         if entry.path().join("ostree/repo").is_dir() {
-            let sysroot = Sysroot::open(&open_dir(&entry.path())?)?;
-            for deployment in sysroot.deployments()? {
-                sysroot.set_mutable(&deployment, true)?;
-            }
+            unlock_sysroot(&entry.path())?;
         } else if entry.path().join("sysroot").is_dir() {
             unlock(&entry.path())?;
         }
+    }
+    Ok(())
+}
+
+/// The same for one sysroot.
+pub(crate) fn unlock_sysroot(path: &Path) -> Result<()> {
+    let sysroot = Sysroot::open(&open_dir(path)?)?;
+    for deployment in sysroot.deployments()? {
+        sysroot.set_mutable(&deployment, true)?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ mod deploy;
 mod files;
 mod first_boot;
 mod generate;
+mod install;
 mod machine;
 mod parity;
 mod policy;

@@ -23,7 +23,7 @@ use crate::cli::fetch::Source;
 use crate::cli::image::{self, Merged, OpenImage, Reader, make, today};
 use crate::cli::output;
 use crate::cli::private::make_private;
-use crate::compose::Composed;
+use crate::compose::{BY_LABEL, Composed};
 use crate::files::{self, materialize};
 use crate::first_boot::FirstBoot;
 
@@ -417,7 +417,7 @@ impl Work {
             // From the image that anybody could pull, not from what we think it holds.
             let merged = derived.merge(&make(&folder.join("spool"))?)?;
             materialize(&merged, &tree)?;
-            return Composed::new(&tree, &derived, &[], None, &sysroot);
+            return Composed::new(&tree, &derived, BY_LABEL, &[], None, &sysroot);
         }
         materialize(&self.merged, &tree)?;
         let inject = if route == Route::Etc {
@@ -425,7 +425,7 @@ impl Work {
         } else {
             None
         };
-        let composed = Composed::new(&tree, &self.base, &[], inject, &sysroot)?;
+        let composed = Composed::new(&tree, &self.base, BY_LABEL, &[], inject, &sysroot)?;
         if self.time.goes_on() {
             composed.record(inject, &self.time.document)?;
         }

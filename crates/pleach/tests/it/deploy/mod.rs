@@ -1,6 +1,7 @@
 //! `pleach deploy` on a sysroot in a folder: from one deployment to the next, and back.
 
 mod images;
+mod install;
 mod time;
 
 use std::collections::BTreeSet;
