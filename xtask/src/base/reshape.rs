@@ -10,9 +10,11 @@ use super::recipe::{Changes, EPOCH, IMAGE_ID};
 use super::tree::{self, Content};
 
 /// Directories that the running system fills.
-const EMPTY: [(&str, u16); 9] = [
+const EMPTY: [(&str, u16); 10] = [
     ("boot", 0o755),
     ("dev", 0o755),
+    // Where systemd mounts the ESP.
+    ("efi", 0o755),
     ("proc", 0o755),
     ("run", 0o755),
     ("sys", 0o755),
@@ -262,6 +264,7 @@ mod tests {
 / directory 0755 0:0 1767225600.0
 /boot directory 0755 0:0 1767225600.0
 /dev directory 0755 0:0 1767225600.0
+/efi directory 0755 0:0 1767225600.0
 /etc directory 0755 0:0 5.0
 /etc/machine-id file 0444 0:0 1767225600.0 uninitialized\\n
 /etc/passwd file 0644 0:0 5.0 root
