@@ -6,8 +6,10 @@
     reason = "a test suite opens what its environment names"
 )]
 
+pub mod block_log;
 pub mod cases;
 pub mod disk;
+pub mod esp;
 pub mod faults;
 pub mod screen;
 pub mod setting;

@@ -42,7 +42,13 @@ impl Setting {
                 );
             }
         }
-        for tool in ["qemu-system-x86_64", "mkfs.ext4", "debugfs"] {
+        for tool in [
+            "qemu-system-x86_64",
+            "mkfs.ext4",
+            "debugfs",
+            "mkfs.vfat",
+            "mcopy",
+        ] {
             let found = Command::new(tool).arg("--version").output();
             let found = found.or_else(|_| Command::new(tool).arg("-V").output());
             found.with_context(|| format!("{tool} is missing; run: cargo xtask setup"))?;

@@ -14,8 +14,7 @@ use pleach_integration::setting::Setting;
 /// Cases that every run boots, on the plain base image.
 const ALWAYS: &[&str] = &["drone"];
 
-pub(crate) fn trials(setting: &Arc<Result<Setting>>) -> Vec<Trial> {
-    let whole = std::env::var("PLEACH_CASES").is_ok_and(|which| which == "all");
+pub(crate) fn trials(setting: &Arc<Result<Setting>>, whole: bool) -> Vec<Trial> {
     if !whole {
         let left = CASES.len() - ALWAYS.len();
         println!("{left} cases are not booted here: cargo xtask test --tier vm --all");

@@ -8,6 +8,7 @@
 
 mod cases;
 mod lifecycle;
+mod uefi;
 
 use std::sync::Arc;
 
@@ -50,8 +51,10 @@ fn main() {
         ),
         trial("faults::each_is_named", &setting, faults_are_found),
     ];
-    trials.extend(cases::trials(&setting));
+    let whole = std::env::var("PLEACH_CASES").is_ok_and(|which| which == "all");
+    trials.extend(cases::trials(&setting, whole));
     trials.extend(lifecycle::trials(&setting));
+    trials.extend(uefi::trials(&setting, whole));
     if let Err(why) = &*setting
         && !arguments.list
         && !in_ci()
