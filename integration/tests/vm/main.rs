@@ -1,6 +1,7 @@
 //! The VM suite. `cargo xtask test --tier vm` hands it its inputs; it runs under nextest too.
 #![allow(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a test suite opens what its environment names, and talks to a person"

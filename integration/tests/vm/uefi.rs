@@ -37,6 +37,7 @@ pub(crate) fn trials(setting: &Arc<Result<Setting>>, whole: bool) -> Vec<Trial> 
         false,
         falls_back_after_three_tries,
     );
+    add("power_cut_in_the_counter", false, power_cut_in_the_counter);
     for bad in BAD {
         if whole || bad.always {
             let name = format!("uefi::falls_back_from_{}", bad.name);

@@ -192,8 +192,10 @@ pub fn plan(root: &[RootEntry], esp: &Esp, options: &PlanOptions) -> Result<Plan
     Ok(Plan { steps })
 }
 
-fn remove(path: &PathBuf) -> Step {
-    Step::Remove { path: path.clone() }
+fn remove(path: impl AsRef<Path>) -> Step {
+    Step::Remove {
+        path: path.as_ref().to_owned(),
+    }
 }
 
 fn written(step: &Step) -> Option<EntryName> {

@@ -121,7 +121,7 @@ impl Install {
         let work = self.work(&kind)?;
         ensure!(!work.exists(), "{} is in the way", work.display());
         let written = match kind {
-            Kind::Folder => self.into_folder(&images, &work),
+            Kind::Folder => self.onto_folder(&images, &work),
             Kind::File | Kind::Device => {
                 self.onto_disk(&images, &work, matches!(kind, Kind::Device))
             }
@@ -231,7 +231,7 @@ impl Install {
         Ok(())
     }
 
-    fn into_folder(&self, images: &Images<'_>, work: &Path) -> Result<()> {
+    fn onto_folder(&self, images: &Images<'_>, work: &Path) -> Result<()> {
         make_private(work)?;
         let root = match &self.root {
             Some(root) => root.clone(),
