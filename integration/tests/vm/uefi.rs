@@ -314,7 +314,7 @@ fn falls_back(setting: &Setting, bad: &Bad) -> Result<()> {
             .to_owned(),
     };
     let esp = Esp::of(&disk);
-    ensure!(esp.entries()? == [NEW_ONCE, OLD], "{:?}", esp.entries()?);
+    ensure!(esp.entries()? == [OLD, NEW_ONCE], "{:?}", esp.entries()?);
     (bad.damage)(&esp).context("damaging it")?;
     let machine = boot(&folder, setting, &disk, &is_up("v1"), &["--restarts"])?;
     let entries = Esp::of(&machine.disk).entries()?;
