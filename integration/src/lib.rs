@@ -8,6 +8,7 @@
 
 pub mod block_log;
 pub mod cases;
+pub mod crash;
 pub mod disk;
 pub mod esp;
 pub mod faults;
