@@ -1,0 +1,252 @@
+//! Deployments as `pleach deploy` changes them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use pleach_integration::crash::campaign::{self, Again, Case, Options, Outcome, Recorded};
+use pleach_integration::crash::log::Log;
+use pleach_integration::crash::mount::{FileSystem, Mounted};
+use pleach_integration::crash::state::{Cut, Recording};
+use pleach_integration::crash::view::View;
+
+use crate::{Room, all, system, with};
+
+/// The program, and images for it.
+pub(crate) struct Pleach {
+    program: PathBuf,
+    layout: PathBuf,
+}
+
+impl Pleach {
+    pub(crate) fn new(room: &Room) -> Result<Self> {
+        let program = std::env::var_os("PLEACH_BIN");
+        let program = program.context("PLEACH_BIN is not set; run: cargo xtask test --tier vm")?;
+        Ok(Self {
+            program: program.into(),
+            layout: system::images(&room.folder, 3)?,
+        })
+    }
+
+    /// The arguments of a verb; `v1` and so on stand for images, `AT` for where the disk is mounted.
+    pub(crate) fn command(&self, at: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        // Nothing of this machine's may be in what is written.
+        command
+            .env("TZ", "UTC")
+            .env_remove("CONTAINERS_REGISTRIES_CONF");
+        command.arg("deploy");
+        for argument in arguments {
+            match *argument {
+                "AT" => command.arg(at),
+                "v1" | "v2" | "v3" => {
+                    command.arg(format!("oci:{}:{argument}", self.layout.display()))
+                }
+                other => command.arg(other),
+            };
+        }
+        command
+    }
+
+    /// A disk on which a machine has come to where `steps` lead, with local changes of its own.
+    pub(crate) fn disk(&self, room: &Room, kind: FileSystem, steps: &[&[&str]]) -> Result<PathBuf> {
+        let disk = room.folder.join("base.img");
+        kind.format(&disk, kind.least_mib())?;
+        let mounted = Mounted::new(&disk, &room.folder.join("make"), kind)?;
+        let installed = Outcome::of(&mut self.command(mounted.path(), INSTALL))?;
+        ensure!(installed.done, "{}", installed.said);
+        let view = View::read(mounted.path())?;
+        let first = view.chosen().context("an installed deployment")?;
+        let (stateroot, name) = first.deployment.split_once('/').context("its name")?;
+        let folder = mounted.path().join("ostree/deploy").join(stateroot);
+        let etc = folder.join("deploy").join(name).join("etc");
+        system::local_changes(&etc, &folder.join("var"))?;
+        for step in steps {
+            let outcome = Outcome::of(&mut self.command(mounted.path(), step))?;
+            ensure!(outcome.done, "{}", outcome.said);
+        }
+        mounted.unmount()?;
+        Ok(disk)
+    }
+}
+
+pub(crate) const INSTALL: &[&str] = &[
+    "install",
+    "v1",
+    "--layout",
+    "direct",
+    "--target",
+    "AT",
+    "--root",
+    "LABEL=root",
+];
+pub(crate) const UPGRADE: &[&str] = &["switch", "--sysroot", "AT", "v2"];
+
+/// What is done to a machine's deployments.
+pub(crate) struct Doing {
+    pub(crate) name: &'static str,
+    pub(crate) before: &'static [&'static [&'static str]],
+    pub(crate) what: &'static [&'static str],
+    pub(crate) again: Again,
+    /// Different states of it.
+    pub(crate) states: usize,
+}
+
+pub(crate) const DOINGS: &[Doing] = &[
+    // With the merge of /etc.
+    Doing {
+        name: "upgrade",
+        before: &[],
+        what: UPGRADE,
+        again: Again::End,
+        states: 450,
+    },
+    Doing {
+        name: "rollback",
+        before: &[UPGRADE],
+        what: &["rollback", "--sysroot", "AT"],
+        again: Again::Back,
+        states: 150,
+    },
+    // A third one, for which the first one goes.
+    Doing {
+        name: "collect",
+        before: &[UPGRADE],
+        what: &["switch", "--sysroot", "AT", "v3"],
+        again: Again::End,
+        states: 300,
+    },
+    Doing {
+        name: "kargs",
+        before: &[],
+        what: &["kargs", "--sysroot", "AT", "--append", "local=1"],
+        again: Again::End,
+        states: 150,
+    },
+];
+
+pub(crate) fn doing(name: &str) -> &'static Doing {
+    DOINGS
+        .iter()
+        .find(|doing| doing.name == name)
+        .expect("one of them")
+}
+
+fn survives(name: &str) {
+    with(name, true, |room| {
+        if let Some(kept) = std::env::var_os("PLEACH_CRASH") {
+            return replay(room, doing(name), Path::new(&kept));
+        }
+        let kinds: &[_] = match all() {
+            true => &[FileSystem::Ext4, FileSystem::Xfs, FileSystem::Btrfs],
+            false => &[FileSystem::Ext4],
+        };
+        kinds
+            .iter()
+            .try_for_each(|kind| survives_on(room, doing(name), *kind))
+    });
+}
+
+fn survives_on(room: &Room, doing: &Doing, kind: FileSystem) -> Result<()> {
+    let pleach = Pleach::new(room)?;
+    let command = |at: &Path| pleach.command(at, doing.what);
+    let case = Case {
+        name: doing.name.to_owned(),
+        kind,
+        base: pleach.disk(room, kind, doing.before)?,
+        command: &command,
+        again: doing.again,
+    };
+    let recorded = case.record(&room.folder)?;
+    ensure!(
+        recorded.expected.start.chosen() != recorded.expected.end.chosen(),
+        "it changes nothing"
+    );
+    let options = room.options(doing.states * if all() { 10 } else { 1 });
+    let report = campaign::run(&case, &recorded, &options)?;
+    room.say(&format!(
+        "{}: {}; {} entries, {} flushes",
+        kind.name(),
+        report.line(),
+        recorded.recording.len(),
+        recorded.recording.flushes()
+    ));
+    if !report.failures.is_empty() {
+        let kept = room.keep(&case, &recorded)?;
+        anyhow::bail!("{}", report.failures(&case, &kept));
+    }
+    ensure!(
+        report.states * 10 >= options.states * 9,
+        "only {} different states",
+        report.states
+    );
+    Ok(())
+}
+
+/// One state again, by the line that a failure printed.
+fn replay(room: &Room, doing: &Doing, kept: &Path) -> Result<()> {
+    let kinds = [FileSystem::Ext4, FileSystem::Xfs, FileSystem::Btrfs];
+    let name = kept
+        .file_name()
+        .context("a folder")?
+        .to_string_lossy()
+        .into_owned();
+    let kind = kinds
+        .into_iter()
+        .find(|kind| name == format!("{}-{}", doing.name, kind.name()));
+    let kind = kind.with_context(|| format!("{name} is of another test"))?;
+    let cut: Cut = std::env::var("PLEACH_CUT")
+        .context("PLEACH_CUT is not set")?
+        .parse()?;
+    let pleach = Pleach::new(room)?;
+    let command = |at: &Path| pleach.command(at, doing.what);
+    let case = Case {
+        name: doing.name.to_owned(),
+        kind,
+        base: kept.join("base.img"),
+        command: &command,
+        again: doing.again,
+    };
+    let exit = std::fs::read_to_string(kept.join("exit"))?
+        .trim()
+        .parse()
+        .ok();
+    let log = Log::read(&kept.join("log.img"))?;
+    let recording = Recording::new(std::fs::read(&case.base)?, log, kind.whole())?;
+    recording
+        .disk(cut)
+        .write(&std::fs::File::create(kept.join("state.img"))?)?;
+    let recorded = Recorded::new(recording, exit, kind, &room.folder)?;
+    let options = Options {
+        again_every: 1,
+        ..room.options(1)
+    };
+    let report = campaign::look(&case, &recorded, &options, &[cut])?;
+    ensure!(
+        report.failures.is_empty(),
+        "{}the state: {}/state.img",
+        report.failures(&case, kept),
+        kept.display()
+    );
+    Ok(())
+}
+
+#[test]
+fn upgrade() {
+    survives("upgrade");
+}
+
+#[test]
+fn rollback() {
+    survives("rollback");
+}
+
+#[test]
+fn collect() {
+    survives("collect");
+}
+
+#[test]
+fn kargs() {
+    survives("kargs");
+}
