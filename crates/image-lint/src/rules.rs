@@ -11,6 +11,7 @@ pub(crate) fn findings<C>(view: &View<'_, C>) -> Vec<Finding> {
         both_etc,
         machine_id,
         host_keys,
+        private_keys,
         var_content,
         names,
         dangling_units,
@@ -99,6 +100,30 @@ fn host_keys<C>(view: &View<'_, C>) -> Vec<Finding> {
             let what =
                 "a host key in an image is everybody's: whoever pulls it can pose as the machine";
             finding("host-key", view.etc(&format!("ssh/{name}")), what)
+        })
+        .collect()
+}
+
+/// Other private keys, where a site puts what is its own.
+fn private_keys<C>(view: &View<'_, C>) -> Vec<Finding> {
+    let tops = [view.etc, "/usr/share/factory", "/var"];
+    let tops = tops.map(|top| TreePath::new(top).expect("a plain path"));
+    let armoured = |(_, line): &(usize, String)| {
+        let line = line.trim();
+        line.starts_with("-----BEGIN ")
+            && (line.ends_with("PRIVATE KEY-----") || line.ends_with("PRIVATE KEY BLOCK-----"))
+    };
+    let files = view.tree.walk().filter(|(path, id)| {
+        let file = matches!(view.tree.inode(*id).kind, Kind::File(_));
+        file && tops.iter().any(|top| path.starts_with(top))
+    });
+    let known: Vec<String> = host_keys(view).into_iter().map(|found| found.path).collect();
+    files
+        .map(|(path, _)| path.to_string())
+        .filter(|path| !known.contains(path) && view.lines(path).iter().any(armoured))
+        .map(|path| {
+            let what = "a private key in an image is everybody's who pulls it; inject it";
+            finding("private-key", path, what)
         })
         .collect()
 }

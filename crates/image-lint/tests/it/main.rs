@@ -81,6 +81,16 @@ fn each_fault_is_found_alone() {
     );
     check(
         "",
+        "/etc/tls.key file 0600 0:0 0.0 a\\n-----BEGIN\\x20RSA\\x20PRIVATE\\x20KEY-----\\nAAAA\\n",
+        "final, generic\n1 finding\n  private-key: /etc/tls.key: a private key in an image is everybody's who pulls it; inject it",
+    );
+    check(
+        "",
+        "/etc/tls.pem file 0644 0:0 0.0 -----BEGIN\\x20CERTIFICATE-----\\nAAAA\\n",
+        "final, generic\nno findings",
+    );
+    check(
+        "",
         "/var/data file 0644 0:0 0.0 x",
         "final, generic\n1 finding\n  var-content: /var/data: is unpacked at the first install only; declare it in tmpfiles.d",
     );
