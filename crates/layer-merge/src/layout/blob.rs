@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use cap_std::fs::{Dir, File};
 use pleach_fs_tree::Digest;
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 
 use super::{blob_path, open_regular};
@@ -136,7 +136,11 @@ impl Write for BlobWriter<'_> {
     }
 }
 
-/// A file with a name of its own, which is removed unless it gets another.
+/// How the names of files begin that are not whole.
+const TEMPORARY: &str = ".tmp-";
+
+/// A file with a name of its own, which is removed unless it gets another. It is locked as long as
+/// somebody writes it, so that [`sweep`] knows one that was left.
 #[derive(Debug)]
 pub(crate) struct Temporary<'a> {
     dir: &'a Dir,
@@ -149,9 +153,14 @@ impl<'a> Temporary<'a> {
         for number in 0_u32.. {
             // A dead process's file is never reused, and none of another process's is hit.
             let id = rustix::process::getpid().as_raw_nonzero();
-            let name = format!(".tmp-{id}-{number}");
+            let name = format!("{TEMPORARY}{id}-{number}");
             match rustix::fs::openat(dir, &*name, flags, Mode::from_raw_mode(0o644)) {
                 Ok(fd) => {
+                    // Where files cannot be locked, nobody takes one for left either.
+                    let _ = rustix::fs::flock(&fd, FlockOperation::LockExclusive);
+                    if rustix::fs::fstat(&fd)?.st_nlink == 0 {
+                        continue; // swept before it was locked
+                    }
                     let file = File::from_std(OwnedFd::into(fd));
                     let name = Some(name);
                     return Ok((Self { dir, name }, file));
@@ -178,6 +187,33 @@ impl Drop for Temporary<'_> {
             let _ = rustix::fs::unlinkat(self.dir, &**name, AtFlags::empty());
         }
     }
+}
+
+/// Removes what writers left that were killed.
+pub(crate) fn sweep(dir: &Dir) -> io::Result<()> {
+    for entry in dir.entries()? {
+        let name = entry?.file_name();
+        if !name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) {
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(fd) = rustix::fs::openat(dir, &name, flags, Mode::empty()) else {
+            continue; // it is gone, or none of ours
+        };
+        if rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_err() {
+            continue; // it is being written
+        }
+        // Its writer may have finished meanwhile, and begun another of that name.
+        let named = rustix::fs::statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW);
+        let same = named.is_ok_and(|named| {
+            rustix::fs::fstat(&fd)
+                .is_ok_and(|open| (open.st_dev, open.st_ino) == (named.st_dev, named.st_ino))
+        });
+        if same {
+            rustix::fs::unlinkat(dir, &name, AtFlags::empty())?;
+        }
+    }
+    Ok(())
 }
 
 /// Replaces a file at once and durably.

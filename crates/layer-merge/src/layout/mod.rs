@@ -44,7 +44,8 @@ pub(crate) const REGULAR: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC);
 
 impl Layout {
-    /// Makes a layout in a directory, or opens the one that is there.
+    /// Makes a layout in a directory, or opens the one that is there; what writers left in it that
+    /// were killed is removed.
     ///
     /// # Errors
     /// When the directory cannot be written, or has a layout of another version.
@@ -66,7 +67,11 @@ impl Layout {
         if rustix::fs::statat(dir, MARKER, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_err() {
             blob::replace(dir, MARKER, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
-        Self::open(dir)
+        let layout = Self::open(dir)?;
+        for dir in [&layout.dir, &layout.blobs] {
+            blob::sweep(dir).map_err(Error::io("clear", "what a killed writer left"))?;
+        }
+        Ok(layout)
     }
 
     /// Opens a layout.

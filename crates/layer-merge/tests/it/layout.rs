@@ -290,3 +290,30 @@ fn an_index_leads_to_the_image_of_a_platform() {
         "two images, no platform"
     );
 }
+
+#[test]
+fn what_a_killed_writer_left_is_removed_and_what_is_written_is_not() {
+    let (temporary, layout) = layout();
+    let folders = [
+        temporary.path().to_owned(),
+        temporary.path().join("blobs/sha256"),
+    ];
+    for folder in &folders {
+        fs::write(folder.join(".tmp-1-0"), "left").unwrap();
+        fs::write(folder.join(".other"), "kept").unwrap();
+    }
+    let mut writing = layout.write_blob().unwrap();
+    writing.write_all(b"half").unwrap();
+    let dir = Dir::open_ambient_dir(temporary.path(), ambient_authority()).unwrap();
+    Layout::create(&dir).unwrap();
+    for folder in &folders {
+        assert!(!folder.join(".tmp-1-0").exists() && folder.join(".other").exists());
+    }
+    writing.write_all(b" and half").unwrap();
+    let (digest, _) = writing.finish().unwrap();
+    layout
+        .open_blob(&digest, Some(13))
+        .unwrap()
+        .verify()
+        .unwrap();
+}
