@@ -182,6 +182,7 @@ impl Decoder<'_> {
             mode: None,
             user: None,
             group: None,
+            published: false,
             origin,
         });
     }

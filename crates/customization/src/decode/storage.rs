@@ -110,6 +110,7 @@ impl Decoder<'_> {
             mode,
             user,
             group,
+            published: false,
             origin,
         })
     }

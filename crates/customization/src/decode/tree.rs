@@ -123,6 +123,7 @@ impl Decoder<'_> {
                 mode: None,
                 user: None,
                 group: None,
+                published: false,
                 origin: origin.clone(),
             });
             out.files.len() - 1

@@ -127,6 +127,7 @@ impl Keyed for File {
             mode: child.mode.or(self.mode),
             user: owner(self.user, child.user),
             group: owner(self.group, child.group),
+            published: self.published && child.published,
             ..child
         }
     }

@@ -122,6 +122,14 @@ impl Customization {
             ignition: IgnitionSection::default(),
         }
     }
+
+    /// Takes a file for one without a secret: an image layer may hold it although only its owner may
+    /// read it on the machine. `path` is as the document has it. False where no file has that path.
+    pub fn publish(&mut self, path: &str) -> bool {
+        let mut files = self.files.iter_mut();
+        let file = files.find(|file| file.path == path);
+        file.map(|file| file.published = true).is_some()
+    }
 }
 
 /// Kernel arguments.

@@ -47,8 +47,31 @@ pub struct File {
     pub user: Option<Owner>,
     /// Group; none means root, or no change.
     pub group: Option<Owner>,
+    /// Whether the caller vouches that it holds no secret, whatever it looks like
+    /// ([`Customization::publish`](super::Customization::publish)). No document says it.
+    pub published: bool,
     /// Where it was asked for.
     pub origin: Origin,
+}
+
+impl File {
+    /// Whether its contents are for its owner alone: by its mode, or since they are a private key.
+    pub fn is_private(&self) -> bool {
+        let mut contents = self.contents.iter().chain(&self.append).peekable();
+        let owners = self.mode.is_some_and(|mode| mode & 0o077 == 0) && contents.peek().is_some();
+        owners || contents.filter_map(Contents::bytes).any(is_private_key)
+    }
+}
+
+/// A private key in its armour: PEM (RFC 7468), OpenSSH's or OpenPGP's (RFC 9580, section 6.2).
+fn is_private_key(bytes: &[u8]) -> bool {
+    let armoured = |line: &[u8]| {
+        let line = line.trim_ascii();
+        let end = |end: &[u8]| line.ends_with(end);
+        line.starts_with(b"-----BEGIN ")
+            && (end(b"PRIVATE KEY-----") || end(b"PRIVATE KEY BLOCK-----"))
+    };
+    bytes.split(|byte| *byte == b'\n').any(armoured)
 }
 
 /// A symbolic or hard link.

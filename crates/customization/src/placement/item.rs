@@ -115,6 +115,7 @@ impl<'a> Item<'a> {
                     (!file.append.is_empty(), Subject::Append),
                     (kept, Subject::KeptContents),
                     (remote, Subject::Remote),
+                    (file.is_private() && !file.published, Subject::PrivateFile),
                 ];
                 let said = said
                     .into_iter()

@@ -22,6 +22,8 @@ pub enum Keeper {
     Passwords,
     /// The files of accounts.
     Accounts,
+    /// The lists of modules that the kernel is given when it has started.
+    Modules,
     /// Image and machine.
     Etc,
     /// The machine.
@@ -62,6 +64,8 @@ pub const KEEPERS: &[(Place, Keeper)] = &[
     (Below("/etc/gshadow-"), Keeper::Passwords),
     (Below("/etc/passwd"), Keeper::Accounts),
     (Below("/etc/group"), Keeper::Accounts),
+    (Below("/etc/modules-load.d"), Keeper::Modules),
+    (Below("/etc/modules"), Keeper::Modules),
     (Below("/etc"), Keeper::Etc),
     (Below("/var"), Keeper::Var),
     (Below("/usr/local"), Keeper::Var),
@@ -90,7 +94,11 @@ impl Keeper {
     /// The part of the root that a hard link cannot leave.
     pub(crate) fn file_system(self) -> Self {
         match self {
-            Self::MachineId | Self::HostKey | Self::Passwords | Self::Accounts => Self::Etc,
+            Self::MachineId
+            | Self::HostKey
+            | Self::Passwords
+            | Self::Accounts
+            | Self::Modules => Self::Etc,
             other => other,
         }
     }

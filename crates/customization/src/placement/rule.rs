@@ -27,6 +27,8 @@ pub enum Subject {
     NamedOwner,
     /// Fragments that are added to a file that may be there.
     Append,
+    /// Contents that only the owner of the file may read, or a private key.
+    PrivateFile,
     /// A file without contents: what is there keeps its own.
     KeptContents,
     /// A unit file.

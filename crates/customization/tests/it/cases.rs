@@ -10,6 +10,8 @@ use pleach_customization::{
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/customizations");
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cases.md");
+/// What the suite of machines found, as it wrote it down.
+const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cases.json");
 
 const HEAD: &str = "\
 # The cases, route by route
@@ -17,6 +19,10 @@ const HEAD: &str = "\
 Made by `cargo xtask codegen` from [the documents](../fixtures/customizations/) and the placement policy. \
 `+` is carried as the document says it, `~` by another way, `-` not at all: the item is in the \
 remainder, which Ignition takes. The notes say how, why, and what to do instead.
+
+Below each table is what was booted of it and with which verdict, as [the last recorded run](cases.json) \
+(`cargo xtask test --tier vm --all --record cases::`) found it. `expected` counts differences that a rule \
+with a reason explains; a defect is any other.
 ";
 
 /// The documents by name.
@@ -41,7 +47,17 @@ fn cases() -> BTreeMap<String, Customization> {
     names.map(read).collect()
 }
 
-/// The suite of machines (`integration/src/cases.rs`) leans on the rows that say `derive etc ignition`.
+/// What is recorded of each case.
+fn record() -> BTreeMap<String, serde_json::Value> {
+    match std::fs::read(RECORD) {
+        Ok(text) => serde_json::from_slice(&text).expect("the suite writes JSON"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+        Err(error) => panic!("{RECORD}: {error}"),
+    }
+}
+
+/// The suite of machines (`integration/src/cases.rs`) leans on these. Two files of `every.bu` are private,
+/// and derive only where they are published.
 #[test]
 fn routes_that_carry_the_whole_of_a_case() {
     let mut found = String::new();
@@ -56,7 +72,7 @@ fn routes_that_carry_the_whole_of_a_case() {
     }
     insta::assert_snapshot!(found, @"
     drone.bu: derive etc ignition cloud-init kickstart credentials
-    every.bu: derive etc ignition cloud-init kickstart credentials
+    every.bu: etc ignition cloud-init kickstart credentials
     fips.bu: derive etc ignition kickstart
     generic-final.bu: derive etc ignition cloud-init kickstart credentials
     kiosk.bu: derive etc ignition cloud-init kickstart credentials
@@ -83,6 +99,7 @@ fn the_table_of_cases_is_current() {
 
 fn document() -> String {
     let mut out = HEAD.to_owned();
+    let record = record();
     for (name, customization) in cases() {
         let routes = Route::ALL.map(Route::as_str).join(" | ");
         out += &format!(
@@ -119,6 +136,74 @@ fn document() -> String {
         for (index, note) in notes.iter().enumerate() {
             out += &format!("{}. {note}\n", index + 1);
         }
+        out += &booted(record.get(&name), &customization.digest);
     }
     out
+}
+
+/// What the last recorded run of a case came to.
+fn booted(found: Option<&serde_json::Value>, digest: &str) -> String {
+    let Some(found) = found else {
+        return "\nNot booted as a case.\n".to_owned();
+    };
+    let text = |name: &str| found[name].as_str().unwrap_or_default();
+    let words = |name: &str| -> Vec<&str> {
+        let list = found[name].as_array().expect("a list");
+        list.iter()
+            .map(|word| word.as_str().expect("a word"))
+            .collect()
+    };
+    let (routes, passed) = (words("routes"), words("check_passed"));
+    let image = match found["variant"].as_str() {
+        Some(variant) => format!("the image `{variant}`"),
+        None => "the base image".to_owned(),
+    };
+    let check = match passed == routes {
+        true => "passes on each".to_owned(),
+        false => format!("passes on {}", passed.join(", ")),
+    };
+    let mut out = format!(
+        "\nBooted by {} on {image}, {}. The check {check}.\n",
+        routes.join(", "),
+        text("machine")
+    );
+    if text("document") != digest {
+        out += "The document has changed since.\n";
+    }
+    if found["control_is_sound"] != true {
+        out += "The A/A control was not sound, so nothing follows.\n";
+    }
+    out += "\n| routes | equal | expected | by rules | defects |\n|---|---|---|---|---|\n";
+    for pair in found["pairs"].as_array().expect("a list") {
+        let (left, right) = (&pair["left"], &pair["right"]);
+        let name = |route: &serde_json::Value| route.as_str().expect("a route").to_owned();
+        out += &format!(
+            "| {} and {} | {} | {} | {} | {} |\n",
+            name(left),
+            name(right),
+            pair["equal"],
+            pair["expected"],
+            pair["rules"],
+            pair["defects"]
+        );
+    }
+    out
+}
+
+/// Nothing is recorded that no run could have found, and no case without one.
+#[test]
+fn the_record_is_of_the_cases_and_their_routes() {
+    let cases = cases();
+    for (name, found) in record() {
+        let customization = cases
+            .get(&name)
+            .unwrap_or_else(|| panic!("no document {name}"));
+        let routes = found["routes"].as_array().expect("a list");
+        for route in routes {
+            let route: Route = route.as_str().expect("a word").parse().expect("a route");
+            assert!(split(customization, route).is_whole(), "{name} by {route}");
+        }
+        let pairs = found["pairs"].as_array().expect("a list").len();
+        assert_eq!(pairs, routes.len() * (routes.len() - 1) / 2, "{name}");
+    }
 }

@@ -1,6 +1,6 @@
 //! What each route makes of each item.
 
-use pleach_customization::{Route, Verdict, placement, rules};
+use pleach_customization::{Customization, Route, Verdict, placement, rules};
 
 use crate::support::accepted;
 
@@ -67,6 +67,8 @@ fn paths() {
     file("/etc/shadow", "rcccccr");
     file("/etc/gshadow-", "rcccccr");
     file("/etc/shadow.d", "ccccccc");
+    file("/etc/modules-load.d/x.conf", "cccccdc");
+    file("/etc/modules-load.conf", "ccccccc");
     file("/etc/passwd", "ccccccr");
     file("/usr/bin/x", "crrrrrr");
     file("/usr/local/bin/x", "dcccccr");
@@ -122,11 +124,42 @@ fn what_else_a_file_asks_for() {
     file("mode: 04755", "ccrdccr");
     file("mode: 0600", "cccdccr");
     file("contents: {inline: x}, mode: 02755", "ccrdccr");
+    file("contents: {inline: x}, mode: 0600", "rcccccc");
+    file("contents: {inline: x}, mode: 0400", "rcccccc");
+    file("contents: {inline: x}, mode: 0700", "rcccccc");
+    file("append: [{inline: x}], mode: 0600", "rccccrr");
+    file("contents: {inline: x}, mode: 0640", "ccccccc");
+    file("contents: {inline: x}, mode: 0604", "ccccccc");
+    let key =
+        |kind: &str| format!("contents: {{inline: \"x\\n-----BEGIN {kind}-----\\nAAAA\\n\"}}");
+    for kind in [
+        "PRIVATE KEY",
+        "OPENSSH PRIVATE KEY",
+        "PGP PRIVATE KEY BLOCK",
+    ] {
+        file(&key(kind), "rcccccc");
+    }
+    file(&key("PUBLIC KEY"), "ccccccc");
+    file(&key("CERTIFICATE"), "ccccccc");
     file("contents: {inline: x}, user: {name: root}", "ccccccc");
     file("contents: {inline: x}, user: {id: 7}", "ccccccc");
     file("contents: {inline: x}, user: {name: a}", "cccdccr");
     file("contents: {inline: x}, group: {name: a}", "cccdccr");
     file("append: [{inline: x}]", "cccccrr");
+}
+
+#[test]
+fn a_private_file_is_in_a_layer_where_somebody_vouches_for_it() {
+    let file = "storage: {files: [{path: /etc/x, mode: 0600, contents: {inline: x}}]}";
+    let mut c = accepted(file);
+    let refused = |c: &Customization| placement(c, Route::Derive)[0].refused().is_some();
+    assert!(refused(&c));
+    assert!(!c.publish("/etc/y") && refused(&c));
+    assert!(c.publish("/etc/x") && !refused(&c));
+    // Nobody vouches for a file that is no other's than the machine's.
+    let mut c =
+        accepted("storage: {files: [{path: /etc/shadow, mode: 0600, contents: {inline: x}}]}");
+    assert!(c.publish("/etc/shadow") && refused(&c));
 }
 
 #[test]

@@ -260,8 +260,8 @@ fn what_the_base_has_in_var_is_changed_where_tmpfiles_can() {
         "d /var/lib/site 0750 0 0 -\n",
     );
     check(
-        "storage: { files: [{ path: /var/lib/site/new, mode: 0600, contents: { inline: x } }] }",
-        "C /var/lib/site/new 0600 0 0 -\n",
+        "storage: { files: [{ path: /var/lib/site/new, mode: 0640, contents: { inline: x } }] }",
+        "C /var/lib/site/new 0640 0 0 -\n",
     );
 }
 

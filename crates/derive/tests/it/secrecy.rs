@@ -1,4 +1,4 @@
-//! What a document keeps secret (password hashes) is in nothing that deriving makes or says, and in
+//! What a document keeps secret (password hashes, private files) is in nothing that deriving makes or says, and in
 //! nothing that a debug print of any route shows.
 
 use pleach_customization::{
@@ -25,13 +25,15 @@ fn customization(document: &Value) -> Customization {
     }
 }
 
-/// A document with the token as the hash of some accounts' passwords, and other things around it.
-fn document() -> impl Strategy<Value = (String, Value)> {
+/// A document with a token as the hash of some accounts' passwords, another one in files that only
+/// their owners may read, and other things around them.
+fn document() -> impl Strategy<Value = (String, String, Value)> {
     let token = "[A-Za-z0-9./]{24}".prop_map(|text| format!("$6$pleach${text}"));
+    let key = "[A-Za-z0-9]{24}";
     let users = proptest::collection::vec((any::<bool>(), any::<bool>()), 1..4);
     let groups = proptest::collection::vec(any::<bool>(), 0..3);
     let files = proptest::collection::vec((0..3usize, "[a-z ]{0,40}", any::<bool>()), 0..4);
-    (token, users, groups, files, any::<bool>()).prop_map(|(token, users, groups, files, argument)| {
+    (token, key, users, groups, files, any::<bool>()).prop_map(|(token, key, users, groups, files, argument)| {
         let hash = |is: bool| if is { json!(token) } else { Value::Null };
         let users: Vec<_> = (users.iter().enumerate())
             .map(|(n, (secret, keys))| {
@@ -50,7 +52,8 @@ fn document() -> impl Strategy<Value = (String, Value)> {
             .map(|(n, (place, text, private))| {
                 let place = ["/etc", "/usr/share", "/var/lib"][*place];
                 let mode = if *private { 0o600 } else { 0o644 };
-                let source = format!("data:,{}", text.replace(' ', "%20"));
+                let held = if *private { &key } else { "" };
+                let source = format!("data:,{}{held}", text.replace(' ', "%20"));
                 json!({ "path": format!("{place}/file{n}"), "mode": mode,
                     "contents": { "source": source } })
             })
@@ -62,7 +65,7 @@ fn document() -> impl Strategy<Value = (String, Value)> {
             "storage": { "files": files },
             "kernelArguments": { "shouldExist": arguments },
         });
-        (token, document)
+        (token, key, document)
     })
 }
 
@@ -91,7 +94,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_password_hash_is_nowhere_but_where_it_is_asked_for((token, document) in document()) {
+    fn a_secret_is_nowhere_but_where_it_is_asked_for((token, key, document) in document()) {
         let c = customization(&document);
         prop_assert!(!holds(format!("{c:?}").as_bytes(), &token), "Debug of the document");
 
@@ -104,12 +107,17 @@ proptest! {
         let parts = split(&c, Route::Derive);
         let (layer, said) = derived(&parts.carried);
         prop_assert!(!layer.is_empty(), "nothing was derived: {said}");
-        prop_assert!(!holds(&layer, &token), "the layer");
-        prop_assert!(!holds(said.as_bytes(), &token), "what is said of the layer");
+        for secret in [&token, &key] {
+            prop_assert!(!holds(&layer, secret), "the layer");
+            prop_assert!(!holds(said.as_bytes(), secret), "what is said of the layer");
+        }
         let rest = to_ignition(&parts.remainder);
         prop_assert!(holds(rest.as_str().as_bytes(), &token), "the remainder has lost it");
+        let kept = holds(document.to_string().as_bytes(), &key);
+        prop_assert!(holds(rest.as_str().as_bytes(), &key) == kept, "the remainder has lost a file");
         let shown = format!("{parts:?} {rest:?}");
         prop_assert!(!holds(shown.as_bytes(), &token), "Debug of the parts");
+        prop_assert!(!holds(shown.as_bytes(), &key), "Debug of the parts");
 
         // Each injection has it, and shows none of it.
         let site = split(&c, Route::CloudInit).carried;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use pleach_customization::{Customization, Split};
 use pleach_derive::{ARCHIVE, Containerfile, Derivation, Options};
@@ -46,12 +46,16 @@ pub(crate) struct Derive {
 }
 
 /// Where things are put that may be in several places.
-#[derive(Args, Clone, Copy, Default)]
+#[derive(Args, Clone, Default)]
 pub(crate) struct Placing {
     /// Where unit files, drop-ins and presets of the document are put. Links that enable or mask are
     /// in /etc in either case, as systemctl makes them.
     #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
     units_in: UnitsIn,
+    /// A file of the document that holds no secret, although only its owner may read it: a layer,
+    /// which everybody who pulls the image can read, may have it. May be given again.
+    #[arg(long, value_name = "PATH")]
+    publish: Vec<String>,
 }
 
 /// The place of units.
@@ -65,7 +69,29 @@ enum UnitsIn {
 }
 
 impl Placing {
-    fn options(self, base: &OpenImage) -> Result<Options> {
+    /// Takes files for public that are named so.
+    ///
+    /// # Errors
+    /// When the document has no such file: it is spelled another way, and stays private.
+    pub(crate) fn publish(&self, customization: &mut Customization) -> Result<()> {
+        for path in &self.publish {
+            if !customization.publish(path) {
+                bail!("--publish {path}: the document has no file with that path");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether units are the image's rather than the machine's.
+    #[allow(
+        dead_code,
+        reason = "of the two programs pleach-deploy compares routes"
+    )]
+    pub(crate) fn units_in_usr(&self) -> bool {
+        self.units_in == UnitsIn::Usr
+    }
+
+    fn options(&self, base: &OpenImage) -> Result<Options> {
         let seconds = i64::try_from(base.created()).context("the base is from a far future")?;
         Ok(Options {
             mtime: Timestamp::from_seconds(seconds),
@@ -79,7 +105,8 @@ impl Placing {
 
 impl Derive {
     pub(crate) fn run(&self) -> Result<End> {
-        let customization = self.document.read()?;
+        let mut customization = self.document.read()?;
+        self.placing.publish(&mut customization)?;
         let output = self.output.as_deref().map(image::layout_name).transpose()?;
         let base = image::open(&self.base, &self.source)?;
         let folders = output

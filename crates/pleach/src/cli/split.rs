@@ -38,7 +38,8 @@ pub(crate) struct Split {
 
 impl Split {
     pub(crate) fn run(&self) -> Result<End> {
-        let customization = self.document.read()?;
+        let mut customization = self.document.read()?;
+        self.placing.publish(&mut customization)?;
         let (folder, tag) = image::layout_name(&self.output)?;
         let base = image::open(&self.base, &self.source)?;
         let merged = base.merge(&make(&folder)?)?;

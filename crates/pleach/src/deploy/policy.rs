@@ -55,6 +55,7 @@ pub(crate) fn page() -> String {
     for (_, what, _) in BONDS {
         out.push_str(&format!("- {what}\n"));
     }
+    out.push_str(SECRETS);
     out.push_str(UNITS);
     out
 }
@@ -65,6 +66,14 @@ fn shown(place: Place) -> String {
         Place::Begins(path) => format!("`{path}*`"),
     }
 }
+
+const SECRETS: &str = "
+## What is secret
+
+Everybody who pulls an image reads its layers, whatever mode a file has on the machine. So derive refuses password hashes, SSH host keys, private keys in their armour (PEM, OpenSSH, OpenPGP), and contents that only the owner of a file may read: a `mode` without a bit for group and others, such as 0600. `pleach split` and `--allow-remainder` leave them to Ignition. Where such a file holds no secret (a part of sshd's configuration has 0600 on some systems), `--publish PATH` says so, for each file. What a group may read is taken for configuration; the mode of a directory says nothing about what is in it.
+
+What a route writes for one machine is its owner's alone from the moment it is there; passwords, keys of volumes, headers and passwords of fetches are in no message, plan or report.
+";
 
 const UNITS: &str = "
 ## Where derived units are

@@ -15,7 +15,10 @@ const CONFEXT_WHOLE: Verdict = not(
     "an overlay shows whole files of its own and knows nothing of those below",
     "say the whole contents, or use another route",
 );
-const BY_COMMAND: Verdict = by("by a command in runcmd", "write_files writes files only");
+const BY_COMMAND: Verdict = by(
+    "by a command of the script in bootcmd",
+    "write_files writes files only",
+);
 const NO_HARD_LINKS: Verdict = not("tmpfiles.d makes no hard links", "make it a symbolic link");
 
 pub(super) const RULES: &[Rule] = &[
@@ -115,6 +118,18 @@ pub(super) const RULES: &[Rule] = &[
         sources: "passwd(5); bootc \"Users and groups\"",
     },
     Rule {
+        subject: Subject::Path(Keeper::Modules),
+        what: "a list of kernel modules to load",
+        verdicts: Verdicts {
+            credentials: by(
+                "by tmpfiles.d, which counts from the next boot on",
+                "systemd-modules-load has read its lists when tmpfiles.d writes files",
+            ),
+            ..all(CARRIED)
+        },
+        sources: "modules-load.d(5)",
+    },
+    Rule {
         subject: Subject::Path(Keeper::Etc),
         what: "another path in /etc",
         verdicts: all(CARRIED),
@@ -149,7 +164,7 @@ pub(super) const RULES: &[Rule] = &[
             cloud_init: BY_COMMAND,
             ..all(CARRIED)
         },
-        sources: "cloud-init \"Write files\" and \"Runcmd\"",
+        sources: "cloud-init \"Write files\" and \"Bootcmd\"",
     },
     Rule {
         subject: Subject::Link,
@@ -158,7 +173,7 @@ pub(super) const RULES: &[Rule] = &[
             cloud_init: BY_COMMAND,
             ..all(CARRIED)
         },
-        sources: "cloud-init \"Write files\" and \"Runcmd\"",
+        sources: "cloud-init \"Write files\" and \"Bootcmd\"",
     },
     Rule {
         subject: Subject::HardLink,
@@ -204,7 +219,7 @@ pub(super) const RULES: &[Rule] = &[
                 "derive it",
             ),
             cloud_init: by(
-                "by chmod in runcmd",
+                "by chmod in the script in bootcmd",
                 "write_files changes the owner last, which clears these bits",
             ),
             confext: not(
@@ -220,7 +235,7 @@ pub(super) const RULES: &[Rule] = &[
         what: "an owner other than root, given by name",
         verdicts: Verdicts {
             cloud_init: by(
-                "with write_files' defer, or by chown in runcmd",
+                "by chown in the script in bootcmd",
                 "cloud-init writes files before it makes users",
             ),
             confext: not(
@@ -243,6 +258,18 @@ pub(super) const RULES: &[Rule] = &[
             ..all(CARRIED)
         },
         sources: "tmpfiles.d(5)",
+    },
+    Rule {
+        subject: Subject::PrivateFile,
+        what: "a file that only its owner may read (`mode: 0600`), or that holds a private key",
+        verdicts: Verdicts {
+            derive: not(
+                "everybody who pulls the image could read it, whatever its mode",
+                "inject it, or publish it by its path if it is no secret",
+            ),
+            ..all(CARRIED)
+        },
+        sources: "bootc \"Secrets\"; umask(2)",
     },
     Rule {
         subject: Subject::KeptContents,

@@ -25,9 +25,10 @@ const RELOADED: Verdict = by(
     "systemd has read its units when cloud-init starts",
 );
 const BY_SYSTEMCTL: Verdict = by(
-    "by systemctl in runcmd",
+    "by systemctl in the script in bootcmd",
     "systemd has planned the boot when cloud-init starts",
 );
+const BY_SCRIPT: &str = "by a command of the script in bootcmd";
 const MERGED: Verdict = by(
     "in the extension, which makes systemd reload when it is merged",
     "systemd has read its units when extensions are merged",
@@ -135,7 +136,7 @@ pub(super) const RULES: &[Rule] = &[
         what: "a group",
         verdicts: Verdicts {
             derive: SYSUSERS,
-            cloud_init: by("by a command", "cloud-init's groups have no numbers"),
+            cloud_init: by(BY_SCRIPT, "cloud-init's groups have no numbers"),
             credentials: EXTRA_SYSUSERS,
             confext: NO_ACCOUNTS,
             ..all(CARRIED)
@@ -158,7 +159,7 @@ pub(super) const RULES: &[Rule] = &[
         what: "`should_exist: false` of a user or group",
         verdicts: Verdicts {
             derive: NO_REMOVAL,
-            cloud_init: by("by a command", "cloud-init removes no accounts"),
+            cloud_init: by(BY_SCRIPT, "cloud-init removes no accounts"),
             credentials: NO_REMOVAL,
             confext: NO_ACCOUNTS,
             ..all(CARRIED)
@@ -184,7 +185,7 @@ pub(super) const RULES: &[Rule] = &[
         what: "the password hash of a group",
         verdicts: Verdicts {
             derive: IN_IMAGE,
-            cloud_init: by("by a command", "cloud-init's groups have no passwords"),
+            cloud_init: by(BY_SCRIPT, "cloud-init's groups have no passwords"),
             credentials: not(
                 "no credential gives a group a password",
                 "use another route",
