@@ -252,3 +252,45 @@ fn systemd_does_with_credentials_what_the_route_etc_does() {
         tree::same(&etc, &root, CREDENTIALS)
     });
 }
+
+/// Why an extension that is merged leaves something else than the route `etc`. Each must be needed.
+const CONFEXT: &[(&str, &str)] = &[
+    ("etc/extension-release.d", "says that it is an extension"),
+    (
+        "etc/extension-release.d/extension-release.pleach",
+        "says that it is an extension",
+    ),
+];
+
+#[test]
+fn systemd_merges_an_extension_to_what_the_route_etc_writes() {
+    with("confext", |setting, folder| {
+        let outside = "- path: /usr/local/bin/site-hello";
+        let config = site(
+            folder,
+            &[
+                "kernel_arguments",
+                "passwd",
+                outside,
+                "- name: fstrim.timer",
+            ],
+        )?;
+        let etc = Root::unpack(setting, &setting.base, &folder.join("etc"))?;
+        inject(setting, "etc", &config, &["--deployment", text(etc.path())])?;
+        let root = Root::unpack(setting, &setting.base, &folder.join("root"))?;
+        let place = root.path().join("run-confexts");
+        inject(setting, "confext", &config, &["--output", text(&place)])?;
+        // Where an extension lies is a tmpfs here, which goes with the mounts.
+        let merge = "set -e
+mkdir -p /run/confexts /run/systemd
+cp -a /run-confexts/pleach /run/confexts/
+systemd-confext merge --no-reload
+cp -a /etc /etc.merged";
+        root.run("/bin/sh", &["-c", merge], "")?;
+        let path = |name: &str| root.path().join(name);
+        std::fs::remove_dir_all(path("run-confexts"))?;
+        std::fs::remove_dir_all(path("etc"))?;
+        std::fs::rename(path("etc.merged"), path("etc"))?;
+        tree::same(&etc, &root, CONFEXT)
+    });
+}

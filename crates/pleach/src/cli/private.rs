@@ -34,6 +34,17 @@ impl Folder {
         &self.dir
     }
 
+    /// Where it is, for another program.
+    pub(crate) fn path(&self) -> &Path {
+        &self.shown
+    }
+
+    /// Gives a file in it another name.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let renamed = self.dir.rename(from, &self.dir, to);
+        renamed.with_context(|| format!("writing {}", self.shown.join(to).display()))
+    }
+
     /// A folder in it, without what an earlier run left there.
     pub(crate) fn anew(&self, name: &str) -> Result<Self> {
         let shown = self.shown.join(name);

@@ -6,6 +6,7 @@
     reason = "tests run programs in their own temporary directories, and say what they skip"
 )]
 
+mod confext;
 #[cfg(feature = "deploy")]
 mod deploy;
 mod documents;

@@ -224,7 +224,7 @@ fn buildah_builds_the_same_tree_from_the_containerfile() {
 }
 
 /// A tree below a folder, without times: they are of the moment at which something is injected.
-fn timeless(folder: &Path) -> Tree<FileContent> {
+pub(crate) fn timeless(folder: &Path) -> Tree<FileContent> {
     let dir = Dir::open_ambient_dir(folder, ambient_authority()).expect("opened");
     let mut tree = scan(&dir, &ScanOptions::default()).expect("scanned");
     let ids: Vec<_> = tree.walk().map(|(_, id)| id).collect();

@@ -90,6 +90,10 @@ struct Confext {
     /// The os-release of the systems that it fits; any, if this is not given.
     #[arg(long, value_name = "ID:VERSION_ID")]
     release: Option<String>,
+    /// Write the same as an image too, NAME.raw: an EROFS file system, made by mkfs.erofs. The same
+    /// document gives the same bytes.
+    #[arg(long)]
+    image: bool,
 }
 
 impl Inject {
@@ -211,7 +215,8 @@ impl Confext {
             other => Ok(other?),
         };
         let made = self.output.emit(route, emit, |made| &made.notes)?;
-        let folder = self.output.folder()?.anew(&made.name)?;
+        let output = self.output.folder()?;
+        let folder = output.anew(&made.name)?;
         let mut contents = |content: &Sealed| Ok(std::io::Cursor::new(content.expose().to_vec()));
         let owners = rustix::process::geteuid().is_root();
         materialize(
@@ -220,6 +225,29 @@ impl Confext {
             &mut contents,
             &materialize_options(owners),
         )?;
-        Ok(())
+        match self.image {
+            true => image(&output, &folder, &made.name),
+            false => Ok(()),
+        }
     }
+}
+
+/// Puts a folder into a file system of its own. It may hold secrets, and the tool makes no private
+/// files, so the file is there before.
+fn image(output: &Folder, folder: &Folder, name: &str) -> Result<()> {
+    const TOOL: &str = "mkfs.erofs";
+    let part = format!(".{name}.raw.part");
+    output.write(&part, b"")?;
+    let made = std::process::Command::new(TOOL)
+        // Times and the file system's own name would be others each time.
+        .args(["-T0", "-U00000000-0000-0000-0000-000000000000"])
+        .arg(output.path().join(&part))
+        .arg(folder.path())
+        .output()
+        .with_context(|| format!("running {TOOL}, which --image needs (Debian: erofs-utils)"))?;
+    if !made.status.success() {
+        let said = String::from_utf8_lossy(&made.stderr).into_owned();
+        anyhow::bail!("{TOOL} failed: {}: {}", made.status, said.trim());
+    }
+    output.rename(&part, &format!("{name}.raw"))
 }
