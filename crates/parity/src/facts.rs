@@ -18,6 +18,9 @@ pub enum Route {
     Derive,
     /// Written into the deployment's `/etc` and `/var`.
     Etc,
+    /// In two parts: what a layer can hold as one, the rest written into the deployment's `/etc` and
+    /// `/var`.
+    Split,
     /// By Ignition, at first boot.
     Ignition,
     /// By cloud-init, at first boot, from a disk with a seed.
@@ -28,9 +31,10 @@ pub enum Route {
 
 impl Route {
     /// The routes that a customization can take.
-    pub const CUSTOMIZED: [Self; 5] = [
+    pub const CUSTOMIZED: [Self; 6] = [
         Self::Derive,
         Self::Etc,
+        Self::Split,
         Self::Ignition,
         Self::CloudInit,
         Self::Credentials,
@@ -39,7 +43,12 @@ impl Route {
     /// Whether the customization is on the disk before the machine boots. What the other routes make
     /// can be seen in a booted machine only.
     pub fn is_composed(self) -> bool {
-        matches!(self, Self::Base | Self::Derive | Self::Etc)
+        matches!(self, Self::Base | Self::Derive | Self::Etc | Self::Split)
+    }
+
+    /// Whether its image is another one than the base image.
+    pub fn is_derived(self) -> bool {
+        matches!(self, Self::Derive | Self::Split)
     }
 
     /// As it is spelled on the command line and in reports.
@@ -48,6 +57,7 @@ impl Route {
             Self::Base => "base",
             Self::Derive => "derive",
             Self::Etc => "etc",
+            Self::Split => "split",
             Self::Ignition => "ignition",
             Self::CloudInit => "cloud-init",
             Self::Credentials => "credentials",
@@ -64,7 +74,7 @@ impl fmt::Display for Route {
 /// A word that names no route.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error(
-    "{0:?} is no route to compare; there are derive, etc, ignition, cloud-init and credentials"
+    "{0:?} is no route to compare; there are derive, etc, split, ignition, cloud-init and credentials"
 )]
 pub struct RouteError(String);
 
@@ -91,7 +101,9 @@ pub struct Facts {
     pub units: BTreeSet<String>,
     /// Units that it masks.
     pub masked: BTreeSet<String>,
-    /// Paths below `/usr` that only the derived image has: declarations for sysusers.d, tmpfiles.d
+    /// Whether a derived image has units of the document in `/usr` rather than in `/etc`.
+    pub units_in_usr: bool,
+    /// Paths below `/usr` that only a derived image has: declarations for sysusers.d, tmpfiles.d
     /// and `kargs.d`, and what they copy.
     pub declarations: BTreeSet<String>,
     /// Whether the systems were booted. Then every section must have been captured, and every path
@@ -109,6 +121,8 @@ pub struct Facts {
     /// Paths below `/etc` that the customization puts, changes or removes, apart from what
     /// [`crate::rules`] knows of account files.
     pub etc_paths: BTreeSet<String>,
+    /// Those of them that are left where the customization is split.
+    pub remaining_etc_paths: BTreeSet<String>,
 }
 
 impl Facts {

@@ -27,9 +27,10 @@ pub(crate) const PRESETS: (&str, &str) = (
     "systemd/system-preset/20-pleach.preset",
 );
 
-/// Where an administrator's units are, and where systemd-debug-generator(8) puts those that come as
+/// Where an administrator's units are, where an image's own are, and where systemd-debug-generator(8) puts those that come as
 /// credentials.
 pub(crate) const UNITS: &str = "/etc/systemd/system/";
+pub(crate) const IMAGE_UNITS: &str = "/usr/lib/systemd/system/";
 pub(crate) const CREDENTIAL_UNITS: &str = "/run/systemd/generator.early/";
 
 /// Everything about one system that is wrong by itself, whatever it is compared with.
@@ -101,10 +102,15 @@ fn config_diff(side: Capture<'_>, base: &Snapshot, facts: &Facts) -> Vec<String>
     ) else {
         return Vec::new(); // the sections' statuses differ, or neither was booted
     };
-    let injected = match side.route {
+    let nothing = BTreeSet::new();
+    let named = match side.route {
+        Route::Derive => &nothing,
+        Route::Split => &facts.remaining_etc_paths,
+        _ => &facts.etc_paths,
+    };
+    let injected: BTreeSet<_> = match side.route {
         Route::Derive => BTreeSet::new(),
-        _ => facts
-            .etc_paths
+        _ => named
             .iter()
             .filter_map(|path| own_place(side.route, path, facts))
             .filter(|path| path.starts_with("/etc/"))
@@ -116,6 +122,7 @@ fn config_diff(side: Capture<'_>, base: &Snapshot, facts: &Facts) -> Vec<String>
     });
     let shape = match side.route {
         Route::Derive => "a derived image's own /etc is its default",
+        Route::Split => "what is left of the customization does not name it",
         _ => "the customization does not name it",
     };
     let unexpected = unexpected.map(|path| format!("config-diff has {path}, but {shape}"));
@@ -130,6 +137,9 @@ fn config_diff(side: Capture<'_>, base: &Snapshot, facts: &Facts) -> Vec<String>
 pub(crate) fn own_place(route: Route, path: &str, facts: &Facts) -> Option<String> {
     let name = path.strip_prefix("/etc/");
     match route {
+        Route::Derive | Route::Split if facts.units_in_usr => {
+            Some(in_usr(path, facts).unwrap_or_else(|| path.to_owned()))
+        }
         Route::Ignition if name == Some(PRESETS.1) => Some(format!("/etc/{}", PRESETS.0)),
         Route::Credentials if name.is_some_and(|name| is_only_for_presets(name, facts)) => None,
         // systemd-sysusers gives no subordinate ids.
@@ -144,6 +154,17 @@ pub(crate) fn own_place(route: Route, path: &str, facts: &Facts) -> Option<Strin
         },
         _ => Some(path.to_owned()),
     }
+}
+
+/// Where an image has what others have at a path: a unit file, a drop-in or its folder, our presets.
+/// Links that enable or mask stay.
+pub(crate) fn in_usr(path: &str, facts: &Facts) -> Option<String> {
+    if path.strip_prefix("/etc/") == Some(PRESETS.1) {
+        return Some(format!("/usr/lib/{}", PRESETS.1));
+    }
+    let unit = path.strip_prefix(UNITS)?;
+    let link = unit.contains(".wants") || unit.contains(".requires") || facts.masked.contains(unit);
+    (!link).then(|| format!("{IMAGE_UNITS}{unit}"))
 }
 
 /// Whether it is the preset file, or its folder where the customization puts nothing else there.

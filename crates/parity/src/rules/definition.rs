@@ -14,11 +14,21 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Definition,
         section: SectionName::Usr,
         covers: |context, difference| {
-            context.only_on(Route::Derive, difference)
-                && difference
-                    .key
-                    .as_ref()
-                    .is_some_and(|key| context.facts.declarations.contains(key))
+            let derived = |route: Route| context.only_on(route, difference);
+            (derived(Route::Derive) || derived(Route::Split)) && declared(context, difference)
+        },
+    },
+    Rule {
+        name: "split-declarations",
+        reason: "a split image declares less than one that holds the whole: the rest is made by injection, and what comes of both is compared",
+        class: Class::Definition,
+        section: SectionName::Usr,
+        covers: |context, difference| {
+            let bytes = matches!(difference.attribute.as_deref(), Some("digest" | "size"));
+            context.has(Route::Derive)
+                && context.has(Route::Split)
+                && bytes
+                && declared(context, difference)
         },
     },
     Rule {
@@ -143,7 +153,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// One of these paths that only the derived system lacks, or an account file in which it lacks lines.
+/// One of these paths that only a derived system lacks, or an account file in which it lacks lines.
 fn not_on_derived(
     context: &Context<'_>,
     difference: &Difference,
@@ -152,14 +162,22 @@ fn not_on_derived(
     let Some(key) = difference.key.as_ref() else {
         return false;
     };
-    let missing = context.sides(Route::Derive).is_some_and(|(derived, _)| {
-        difference.attribute.is_none() && derived.paths.get(key).is_none()
-    });
+    let lacks = |route: Route| {
+        let sides = context.sides(route);
+        sides.is_some_and(|(derived, _)| derived.paths.get(key).is_none())
+    };
+    let missing = difference.attribute.is_none() && (lacks(Route::Derive) || lacks(Route::Split));
     let account = key
         .strip_prefix("/etc/")
         .is_some_and(|n| ACCOUNT_FILES.contains(&n));
     let bytes = matches!(difference.attribute.as_deref(), Some("digest" | "size"));
     paths.contains(key) && (missing || (account && bytes))
+}
+
+/// Whether an image declares something there for the machine's boot.
+fn declared(context: &Context<'_>, difference: &Difference) -> bool {
+    let key = difference.key.as_ref();
+    key.is_some_and(|key| context.facts.declarations.contains(key))
 }
 
 /// The text with every run of 64 hexadecimal digits blanked out.

@@ -7,6 +7,7 @@ mod accounts;
 mod cloud_init;
 mod credentials;
 mod definition;
+mod image_units;
 mod machine;
 mod noise;
 mod tools;
@@ -17,6 +18,7 @@ use crate::Rule;
 pub const RULES: &[&[Rule]] = &[
     noise::RULES,
     definition::RULES,
+    image_units::RULES,
     accounts::RULES,
     machine::RULES,
     tools::RULES,

@@ -7,7 +7,7 @@ use pleach_parity::{Capture, Control, Defect, Facts, Route, Verdict, judge, rule
 use serde_json::{Value, json};
 
 use super::{file, snapshot};
-use Route::{CloudInit, Credentials, Derive, Etc, Ignition};
+use Route::{CloudInit, Credentials, Derive, Etc, Ignition, Split};
 
 /// An entry of both sides; null is none.
 struct Entry {
@@ -87,6 +87,7 @@ fn facts() -> Facts {
         users: set(&["alice"]),
         groups: set(&["alice"]),
         units: set(&["site.service"]),
+        units_in_usr: true,
         masked: set(&["noisy.timer"]),
         declarations: set(&["/usr/lib/sysusers.d/50-pleach.conf"]),
         declared: set(&["/var/site"]),
@@ -153,6 +154,7 @@ fn rows() -> Vec<Planted> {
     [
         noise(),
         definition(),
+        image_units(),
         accounts(),
         machine(),
         tools(),
@@ -201,6 +203,18 @@ fn definition() -> Vec<Planted> {
         row!("image-declarations" Usr, Derive => Etc,
             [entry("usr", declared, file("sha256:a"), NONE)],
             [entry("usr", declared, file("sha256:a"), file("sha256:b"))]),
+        row!("image-declarations" Usr, Split => Etc,
+            [entry("usr", declared, file("sha256:a"), NONE)],
+            [entry("usr", "/usr/lib/sysusers.d/other.conf", file("sha256:a"), NONE)]),
+        row!("split-declarations" Usr, Derive => Split,
+            [entry("usr", declared, file("sha256:a"), file("sha256:b"))],
+            [entry("usr", declared, file("sha256:a"), with(file("sha256:b"), "mode", json!("0600")))]),
+        row!("split-declarations" Usr, Derive => Split,
+            [entry("usr", declared, file("sha256:a"), file("sha256:b"))],
+            [entry("usr", "/usr/lib/os-release", file("sha256:a"), file("sha256:b"))]),
+        row!("declared-for-first-boot" Paths, Split => Etc,
+            [entry("paths", "/var/site", NONE, file("sha256:a"))],
+            [entry("paths", "/var/other", NONE, file("sha256:a"))]),
         row!("declared-for-first-boot" Paths, Derive => Etc,
             [entry("paths", "/var/site", NONE, file("sha256:a"))],
             [entry("paths", "/var/site", file("sha256:b"), file("sha256:a"))]),
@@ -235,6 +249,73 @@ fn definition() -> Vec<Planted> {
         row!("ignition-kernel-arguments" KernelArguments, Derive => Ignition,
             [entry("kernel_arguments", "ignition.firstboot", NONE, json!(["1"]))],
             [entry("kernel_arguments", "ignition.firstboot", json!(["1"]), NONE)]),
+    ]
+}
+
+fn image_units() -> Vec<Planted> {
+    let (etc, usr) = (
+        "/etc/systemd/system/site.service",
+        "/usr/lib/systemd/system/site.service",
+    );
+    let moved = |digest: &str, mode: &str| {
+        let there = with(file("sha256:a"), "mode", json!("0644"));
+        [
+            entry("usr", usr, with(file(digest), "mode", json!(mode)), NONE),
+            entry("paths", etc, NONE, there),
+        ]
+    };
+    let right = || moved("sha256:a", "0644");
+    let unit = |path: &str, state: &str| {
+        json!({
+            "enablement": "enabled",
+            "loaded": { "load_state": "loaded", "active_state": state, "sub_state": "exited", "fragment_path": path },
+        })
+    };
+    let unit = |path: &str, state: &str| {
+        entry(
+            "units",
+            "site.service",
+            unit(path, state),
+            unit(etc, "active"),
+        )
+    };
+    let presets = |word: &str| {
+        let said = |folder: &str, word: &str| json!({ "directory": folder, "directives": [format!("{word} site.service")] });
+        let (usr, etc) = (
+            "/usr/lib/systemd/system-preset",
+            "/etc/systemd/system-preset",
+        );
+        [
+            entry(
+                "presets",
+                "20-pleach.preset",
+                said(usr, word),
+                said(etc, "enable"),
+            ),
+            entry(
+                "paths",
+                etc,
+                NONE,
+                with(file("sha256:d"), "type", json!("directory")),
+            ),
+        ]
+    };
+    let link = |target: &str| {
+        let link = |target: &str| json!({ "type": "symlink", "mode": "0777", "uid": 0, "gid": 0, "target": target });
+        let place = "/etc/systemd/system/multi-user.target.wants/site.service";
+        entry("paths", place, link(target), link(etc))
+    };
+    vec![
+        row!("image-unit-links" Paths, Derive => Etc, [link(usr)], [link("/usr/lib/systemd/system/other.service")]),
+        row!("image-unit-links" Paths, Derive => Etc, [link(usr)], [link("/dev/null")]),
+        row!("image-units" Paths, Derive => Etc, right(), moved("sha256:b", "0644")),
+        row!("image-units" Paths, Derive => Etc, right(), moved("sha256:a", "0600")),
+        row!("image-units" Usr, Derive => Etc, right(), moved("sha256:b", "0644")),
+        row!("image-units" Usr, Split => Ignition, right(), moved("sha256:a", "0600")),
+        row!("image-units" Units, Derive => Etc, [unit(usr, "active")], [unit(usr, "failed")]),
+        row!("image-units" Units, Derive => Etc, [unit(usr, "active")], [unit("/usr/lib/systemd/system/other.service", "active")]),
+        row!("image-units" Presets, Derive => Etc, presets("enable"), presets("disable")),
+        row!("image-units" Paths, Derive => Etc, presets("enable"), presets("disable")),
     ]
 }
 

@@ -5,32 +5,57 @@ use std::path::Path;
 
 use pleach_customization::Unit;
 use pleach_fs_tree::{TreePath, escape};
+use pleach_inject::EtcPlan;
 use pleach_parity::Facts;
 
 use super::routes::Work;
+
+/// The paths that a plan puts, changes or removes.
+fn changed(plan: &EtcPlan) -> impl Iterator<Item = String> {
+    let files = plan.accounts.iter().map(|file| file.path.to_owned());
+    plan.changes
+        .iter()
+        .map(|change| escape(&change.path))
+        .chain(files)
+}
 
 impl Work {
     /// What rules may lean on, and what every route is held to.
     pub(super) fn facts(&self, booted: bool) -> Facts {
         let below = |top: &str, path: &str| path.starts_with(top).then(|| path.to_owned());
+        let derived = self.derivation.iter();
+        let derived: Vec<_> = derived
+            .chain(self.split.iter().map(|halves| &halves.derivation))
+            .collect();
+        let image: Vec<String> = derived
+            .iter()
+            .flat_map(|derivation| &derivation.provenance)
+            .map(|(path, _)| path.to_string())
+            .collect();
+        let rest: Vec<String> = self
+            .split
+            .iter()
+            .flat_map(|half| changed(&half.rest))
+            .collect();
+        // What one route alone puts, for all that put the whole.
         let put: Vec<String> = match (&self.derivation, &self.etc) {
-            (Some(derivation), _) => derivation
-                .provenance
-                .iter()
-                .map(|(path, _)| path.to_string())
-                .collect(),
-            (None, Some(plan)) => {
-                let files = plan.accounts.iter().map(|file| file.path.to_owned());
-                plan.changes
-                    .iter()
-                    .map(|change| escape(&change.path))
-                    .chain(files)
+            (Some(derivation), _) => {
+                let paths = derivation.provenance.iter();
+                paths
+                    .map(|(path, _)| self.in_etc(&path.to_string()))
                     .collect()
             }
-            (None, None) => Vec::new(),
+            (None, Some(plan)) => changed(plan).collect(),
+            (None, None) => {
+                let image = image.iter().map(|path| self.in_etc(path));
+                image.chain(rest.iter().cloned()).collect()
+            }
         };
-        let mut declarations: BTreeSet<_> =
-            put.iter().filter_map(|path| below("/usr/", path)).collect();
+        let mut declarations: BTreeSet<_> = image
+            .iter()
+            .filter(|path| self.in_etc(path) == **path)
+            .filter_map(|path| below("/usr/", path))
+            .collect();
         for path in declarations.clone() {
             let mut parent = Path::new(&path);
             while let Some(next) = parent.parent().filter(|p| *p != Path::new("/usr")) {
@@ -38,10 +63,7 @@ impl Work {
                 parent = next;
             }
         }
-        let declared = self
-            .derivation
-            .iter()
-            .flat_map(|derivation| &derivation.declared);
+        let declared = derived.iter().flat_map(|derivation| &derivation.declared);
         let users = self
             .customization
             .users
@@ -62,6 +84,7 @@ impl Work {
             units: names(units),
             masked: names(masked),
             declarations,
+            units_in_usr: self.placing.units_in_usr(),
             booted,
             named_paths: self.named_paths(),
             declared: match booted {
@@ -71,6 +94,20 @@ impl Work {
             left_behind: BTreeSet::new(),
             withdrawn: false,
             etc_paths: put.iter().filter_map(|path| below("/etc/", path)).collect(),
+            remaining_etc_paths: rest
+                .iter()
+                .filter_map(|path| below("/etc/", path))
+                .collect(),
+        }
+    }
+
+    /// Where other routes have what an image has in `/usr` because it was asked to.
+    fn in_etc(&self, path: &str) -> String {
+        match path.strip_prefix("/usr/lib/systemd/") {
+            Some(rest) if self.placing.units_in_usr() && rest.starts_with("system") => {
+                format!("/etc/systemd/{rest}")
+            }
+            _ => path.to_owned(),
         }
     }
 

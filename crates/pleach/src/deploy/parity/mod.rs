@@ -4,6 +4,7 @@ mod checks;
 mod earlier;
 mod facts;
 mod first;
+mod halves;
 mod moments;
 mod routes;
 
@@ -17,6 +18,7 @@ use self::moments::Timeline;
 use self::routes::Work;
 use crate::boot::BootOptions;
 use crate::cli::config::Document;
+use crate::cli::derive::Placing;
 use crate::cli::exit::End;
 use crate::cli::fetch::Source;
 use crate::cli::image;
@@ -36,7 +38,8 @@ pub(crate) struct Parity {
     base: String,
     #[command(flatten)]
     document: Document,
-    /// The routes to compare: derive, etc, ignition, cloud-init, credentials.
+    /// The routes to compare: derive, etc, split, ignition, cloud-init, credentials. `split` derives
+    /// what a layer can hold and injects the rest into /etc and /var; it publishes nothing.
     #[arg(long, value_delimiter = ',', default_value = "derive,etc,ignition")]
     routes: Vec<Route>,
     /// When to compare: t0 first boot, t1 after an upgrade, t2 after a rollback from it, t3 after the
@@ -54,6 +57,8 @@ pub(crate) struct Parity {
     /// base image are the control, and the base image is not booted again.
     #[arg(long, value_name = "DIR", requires = "boot")]
     control: Option<PathBuf>,
+    #[command(flatten)]
+    placing: Placing,
     #[command(flatten)]
     booting: BootOptions,
     #[command(flatten)]
@@ -81,13 +86,18 @@ impl Parity {
         }
         let composed = routes.iter().filter(|route| route.is_composed()).count();
         if !self.boot && composed < 2 {
-            bail!("without --boot only derive and etc can be compared; add --boot");
+            bail!("without --boot only derive, etc and split can be compared; add --boot");
         }
         let later = self.at.iter().any(|moment| *moment > Moment::First);
         if later && self.upgrade.is_none() {
             bail!(
                 "--at {} needs --upgrade, the image that the upgrade brings",
                 self.shown_moments()
+            );
+        }
+        if later && routes.contains(&Route::Split) {
+            bail!(
+                "split is compared after the first boot only: nothing upgrades its two halves together"
             );
         }
         image::require_root("parity")?;
@@ -103,6 +113,7 @@ impl Parity {
         let work = Work::prepare(
             &self.base,
             &self.document,
+            &self.placing,
             &self.source,
             &self.output,
             &routes,

@@ -13,7 +13,7 @@ use pleach_parity::{Decision, Decisions, Moment, Route};
 use serde_json::Value;
 
 use super::routes::Work;
-use crate::cli::derive::{self, Placing};
+use crate::cli::derive;
 use crate::cli::image::{OpenImage, make, open_dir};
 use crate::compose::static_view;
 
@@ -73,8 +73,7 @@ impl Work {
             (Route::Derive, Some(next)) => {
                 let folder = self.output.join(route.as_str());
                 let merged = next.merge(&make(&folder.join("spool"))?)?;
-                let placing = Placing::default();
-                let derivation = derive::plan(&self.customization, &merged, next, &placing)?;
+                let derivation = derive::plan(&self.published, &merged, next, &self.placing)?;
                 let place = folder.join("next");
                 let derived = derive::write(next, &merged, &derivation, &place, None)?;
                 derived.in_layout().to_owned()

@@ -15,6 +15,7 @@ use pleach_parity::{Capture, Control, Facts, Moment, Route, Rule, Verdict, judge
 use super::checks::Checks;
 use super::earlier;
 use super::first::first_boot;
+use super::halves::Halves;
 use super::moments::{Mounted, Seen, Timeline, look};
 use crate::boot::{BootOptions, Booted, Machines};
 use crate::cli::config::Document;
@@ -34,6 +35,10 @@ pub(super) struct Work {
     pub(super) merged: Merged,
     pub(super) derivation: Option<Derivation<ContentRef>>,
     pub(super) etc: Option<EtcPlan>,
+    pub(super) split: Option<Halves>,
+    /// With the files that a layer may have although they are private.
+    pub(super) published: Customization,
+    pub(super) placing: Placing,
     /// What each route's machine is given.
     first: BTreeMap<Route, FirstBoot>,
     pub(super) routes: Vec<Route>,
@@ -58,23 +63,25 @@ impl Work {
     pub(super) fn prepare(
         base: &str,
         document: &Document,
+        placing: &Placing,
         source: &Source,
         output: &Path,
         routes: &[Route],
         time: Timeline,
     ) -> Result<Self> {
         let customization = document.read()?;
+        let mut published = customization.clone();
+        placing.publish(&mut published)?;
         check_output(output)?;
         let base = image::open(base, source)?;
         output::step(&format!("merging {}", base.reference()));
         let merged = base.merge(&image::open_dir(&std::env::temp_dir())?)?;
         let derivation = match routes.contains(&Route::Derive) {
-            true => Some(derive::plan(
-                &customization,
-                &merged,
-                &base,
-                &Placing::default(),
-            )?),
+            true => Some(derive::plan(&published, &merged, &base, placing)?),
+            false => None,
+        };
+        let split = match routes.contains(&Route::Split) {
+            true => Some(Halves::plan(&customization, &merged, &base, placing)?),
             false => None,
         };
         let reader = Reader::default();
@@ -114,6 +121,9 @@ impl Work {
             merged,
             derivation,
             etc,
+            split,
+            published,
+            placing: placing.clone(),
             first,
             routes,
             output,
@@ -194,7 +204,7 @@ impl Work {
         output::step(&machines.host.to_string());
         self.subject
             .insert("machine".to_owned(), machines.host.to_string());
-        let base = control.is_none() || self.routes.contains(&Route::Ignition);
+        let base = control.is_none() || self.routes.iter().any(|route| !route.is_composed());
         let composed: BTreeMap<Route, Composed> = base
             .then_some(Route::Base)
             .into_iter()
@@ -406,7 +416,12 @@ impl Work {
         let folder = self.output.join(route.as_str());
         let sysroot = folder.join("sysroot");
         let tree = make(&folder.join("tree"))?;
-        if let (Route::Derive, Some(derivation)) = (route, &self.derivation) {
+        let derived = match (route, &self.derivation, &self.split) {
+            (Route::Derive, Some(derivation), _) => Some((derivation, None)),
+            (Route::Split, _, Some(halves)) => Some((&halves.derivation, Some(&halves.rest))),
+            _ => None,
+        };
+        if let Some((derivation, rest)) = derived {
             let derived = derive::write(
                 &self.base,
                 &self.merged,
@@ -417,7 +432,7 @@ impl Work {
             // From the image that anybody could pull, not from what we think it holds.
             let merged = derived.merge(&make(&folder.join("spool"))?)?;
             materialize(&merged, &tree)?;
-            return Composed::new(&tree, &derived, BY_LABEL, &[], None, &sysroot);
+            return Composed::new(&tree, &derived, BY_LABEL, &[], rest, &sysroot);
         }
         materialize(&self.merged, &tree)?;
         let inject = if route == Route::Etc {
