@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::record;
 use crate::setting::{Answer, Setting};
-use crate::shared::Shared;
+use crate::shared::{EVERY, SITE, Shared};
 
 /// A case.
 #[derive(Debug)]
@@ -21,48 +22,48 @@ pub struct Case {
     pub screen: bool,
 }
 
-/// All of them.
+/// All of them. Where the document could be on any image, it is on the one that every route can boot.
 pub const CASES: &[Case] = &[
     Case {
         name: "site-units",
-        variant: None,
-        routes: &["derive", "etc", "ignition"],
+        variant: Some("cloud-init"),
+        routes: &["derive", "etc", "ignition", "cloud-init"],
         screen: false,
     },
     Case {
         name: "quadlet",
         variant: Some("podman"),
-        routes: &["derive", "etc", "ignition"],
+        routes: &["derive", "etc", "ignition", "credentials"],
         screen: false,
     },
     Case {
         name: "fips",
-        variant: None,
+        variant: Some("cloud-init"),
         routes: &["derive", "etc", "ignition"],
         screen: false,
     },
     Case {
         name: "postgres",
         variant: Some("postgres"),
-        routes: &["derive", "etc", "ignition"],
+        routes: &["derive", "etc", "ignition", "credentials"],
         screen: false,
     },
     Case {
         name: "drone",
-        variant: None,
-        routes: &["derive", "etc", "ignition"],
+        variant: Some("cloud-init"),
+        routes: &["derive", "etc", "ignition", "cloud-init", "credentials"],
         screen: false,
     },
     Case {
         name: "kiosk",
         variant: Some("kiosk"),
-        routes: &["derive", "etc", "ignition"],
+        routes: &["derive", "etc", "ignition", "credentials"],
         screen: true,
     },
     Case {
         name: "generic-final",
-        variant: None,
-        routes: &["derive", "etc", "ignition"],
+        variant: Some("cloud-init"),
+        routes: &["derive", "etc", "ignition", "cloud-init", "credentials"],
         screen: false,
     },
 ];
@@ -182,15 +183,27 @@ impl Case {
         if self.screen {
             arguments.push("--screen");
         }
-        let control = Shared::get(setting)?.folder.display().to_string();
-        if self.variant.is_none() {
-            arguments.extend(["--control", &control]);
-        }
+        // The base image of a shared run need not be booted again.
+        let shared = [SITE, EVERY]
+            .into_iter()
+            .find(|run| run.variant == self.variant)
+            .map(|run| Shared::of(setting, &run))
+            .transpose()?;
+        let control = shared.map(|shared| shared.folder.display().to_string());
+        arguments.extend(
+            control
+                .as_deref()
+                .into_iter()
+                .flat_map(|path| ["--control", path]),
+        );
         let Answer {
             code,
             stdout,
             stderr,
         } = setting.pleach(&arguments)?;
+        if let (Some(path), Some(0 | 1)) = (&setting.record, code) {
+            record::keep(path, self, std::path::Path::new(output))?;
+        }
         ensure!(code == Some(0), "{code:?}\n{stdout}\n{stderr}");
         ensure!(stdout.contains("parity: equal, 0 defects"), "{stdout}");
         Ok(())

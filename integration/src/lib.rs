@@ -12,6 +12,7 @@ pub mod crash;
 pub mod disk;
 pub mod esp;
 pub mod faults;
+mod record;
 pub mod screen;
 pub mod setting;
 pub mod shared;

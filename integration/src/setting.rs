@@ -16,6 +16,8 @@ pub struct Setting {
     pub agent: PathBuf,
     /// Where everything is kept.
     pub output: PathBuf,
+    /// Where it is written down what came of the cases, if it is.
+    pub record: Option<PathBuf>,
 }
 
 impl Setting {
@@ -33,6 +35,7 @@ impl Setting {
             pleach: value("PLEACH_BIN")?.into(),
             agent: value("PLEACH_AGENT")?.into(),
             output: value("PLEACH_VM_OUTPUT")?.into(),
+            record: std::env::var_os("PLEACH_RECORD").map(Into::into),
         };
         for path in [&setting.pleach, &setting.agent] {
             if !path.exists() {

@@ -23,6 +23,8 @@ pub struct Run {
     pub variant: Option<&'static str>,
     /// The routes.
     pub routes: &'static [&'static str],
+    /// Files that only their owner may read and that hold no secret.
+    pub publish: &'static [&'static str],
 }
 
 /// The demo's: what the routes do that act before the system starts.
@@ -30,13 +32,23 @@ pub const SITE: Run = Run {
     name: "site",
     variant: None,
     routes: &["derive", "etc", "ignition"],
+    publish: &[],
 };
 
-/// Every field that all of five routes carry, by all five.
+/// Every field that all of five routes carry, by all five; and in two parts, for some of its files are
+/// private, which a layer alone has only where they are published.
 pub const EVERY: Run = Run {
     name: "every",
     variant: Some("cloud-init"),
-    routes: &["derive", "etc", "ignition", "cloud-init", "credentials"],
+    routes: &[
+        "derive",
+        "etc",
+        "split",
+        "ignition",
+        "cloud-init",
+        "credentials",
+    ],
+    publish: &["/etc/ssh/sshd_config.d/30-every.conf", "/home/dave/notes"],
 };
 
 impl Run {
@@ -162,6 +174,7 @@ fn make(setting: &Setting, run: &Run, folder: &std::path::Path) -> Result<Answer
     let paths = [&run.document(), folder, &setting.agent].map(|path| path.display().to_string());
     let [document, folder, agent] = paths.each_ref().map(String::as_str);
     let mut arguments = vec!["parity", "--boot", "--base", &base, "--config", document];
+    arguments.extend(run.publish.iter().flat_map(|path| ["--publish", *path]));
     arguments.extend(["--routes", &routes, "--agent", agent, "--output", folder]);
     setting.pleach(&arguments)
 }
@@ -186,7 +199,7 @@ fn wanted(setting: &Setting, run: &Run) -> Result<String> {
         String::from_utf8_lossy(&qemu),
         fs::read_to_string(run.document())?
     );
-    out.push_str(&format!("{}\n", run.routes.join(",")));
+    out.push_str(&format!("{}\n{:?}\n", run.routes.join(","), run.publish));
     for path in [&setting.pleach, &setting.agent] {
         let metadata = fs::metadata(path)?;
         let time = metadata.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();

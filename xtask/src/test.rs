@@ -21,10 +21,14 @@ pub(crate) struct Test {
     /// List the tests instead of running them.
     #[arg(long)]
     list: bool,
-    /// In the tier vm, boot each case by derive, etc and ignition, and compare them, on images of its
-    /// own. It takes an hour.
+    /// In the tier vm, boot each case by every route that carries it, and compare them, on images of
+    /// its own. It takes more than an hour.
     #[arg(long)]
     all: bool,
+    /// Write down in docs/cases.json what came of the cases; `cargo xtask codegen` makes docs/cases.md
+    /// of it.
+    #[arg(long, requires = "all")]
+    record: bool,
     /// Write a JUnit report here.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -95,6 +99,10 @@ impl Test {
             };
             if self.all {
                 environment.push(("PLEACH_CASES".to_owned(), "all".to_owned()));
+            }
+            if self.record {
+                let path = workspace.root().join("docs/cases.json");
+                environment.push(("PLEACH_RECORD".to_owned(), path.display().to_string()));
             }
             for package in tier.packages() {
                 let next = following.next();

@@ -39,6 +39,11 @@ fn main() {
             &setting,
             |setting| run_agrees(setting, &EVERY),
         ),
+        trial(
+            "parity::units_in_usr_do_what_they_do_in_etc",
+            &setting,
+            units_in_usr_agree,
+        ),
         trial("parity::the_control_is_sound", &setting, control_is_sound),
         trial(
             "parity::composed_trees_agree_without_booting",
@@ -135,6 +140,41 @@ fn run_agrees(setting: &Setting, run: &Run) -> Result<()> {
     Ok(())
 }
 
+/// The image has the document's units in `/usr`; the base image has been booted by another run.
+fn units_in_usr_agree(setting: &Setting) -> Result<()> {
+    let control = Shared::get(setting)?.folder.display().to_string();
+    let output = setting.output.join("units-in-usr").display().to_string();
+    let (site, agent) = (
+        Setting::site().display().to_string(),
+        setting.agent.display().to_string(),
+    );
+    let mut arguments = vec![
+        "parity",
+        "--boot",
+        "--base",
+        &setting.base,
+        "--config",
+        &site,
+    ];
+    arguments.extend(["--routes", "derive,etc", "--units-in", "usr"]);
+    arguments.extend([
+        "--control",
+        &control,
+        "--agent",
+        &agent,
+        "--output",
+        &output,
+    ]);
+    let answer = setting.done(&arguments)?;
+    ensure!(
+        answer.stdout.contains("parity: equal, 0 defects")
+            && answer.stdout.contains("  image-units (definition): "),
+        "{}",
+        answer.stdout
+    );
+    Ok(())
+}
+
 fn control_is_sound(setting: &Setting) -> Result<()> {
     for run in [SITE, EVERY] {
         let report = Shared::of(setting, &run)?.report()?;
@@ -145,28 +185,28 @@ fn control_is_sound(setting: &Setting) -> Result<()> {
 }
 
 fn composed_trees_agree(setting: &Setting) -> Result<()> {
-    let output = setting.output.join("composed").display().to_string();
-    let site = Setting::site().display().to_string();
-    let answer = setting.pleach(&[
-        "parity",
-        "--base",
-        &setting.base,
-        "--config",
-        &site,
-        "--output",
-        &output,
-    ])?;
+    let compose = |document: &str, more: &[&str]| -> Result<String> {
+        let output = setting.output.join("composed").display().to_string();
+        let document = Setting::customizations().join(document);
+        let document = document.display().to_string();
+        let mut arguments = vec!["parity", "--base", &setting.base, "--config", &document];
+        arguments.extend(["--output", &output]);
+        arguments.extend(more);
+        Ok(setting.done(&arguments)?.stdout)
+    };
+    let said = compose("site.bu", &[])?;
+    ensure!(said.contains("ignition: not compared"), "{said}");
+    // A layer with all of it, and one with what may be public; units of the image.
+    let publish = EVERY.publish.iter().flat_map(|path| ["--publish", *path]);
+    let mut more = vec!["--routes", "derive,etc,split"];
+    more.extend(publish);
+    let said = compose("every.bu", &more)?;
     ensure!(
-        answer.code == Some(0),
-        "{}\n{}",
-        answer.stdout,
-        answer.stderr
+        said.contains("  split-declarations (definition): "),
+        "{said}"
     );
-    ensure!(
-        answer.stdout.contains("ignition: not compared"),
-        "{}",
-        answer.stdout
-    );
+    let said = compose("site.bu", &["--routes", "derive,etc", "--units-in", "usr"])?;
+    ensure!(said.contains("  image-units (definition): "), "{said}");
     Ok(())
 }
 
