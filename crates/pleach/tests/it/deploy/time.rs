@@ -10,7 +10,7 @@ use crate::pleach;
 
 const HEAD: &str = "variant: fcos\nversion: 1.5.0\nkernel_arguments: { should_exist: [site=one] }\nstorage:\n  files:\n";
 const FILES: &str = "    - { path: /etc/motd, overwrite: true, contents: { inline: \"site\\n\" } }\n\
-                     \x20   - { path: /etc/site/own.conf, mode: 0600, contents: { inline: own } }\n";
+                     \x20   - { path: /etc/site/own.conf, mode: 0640, contents: { inline: own } }\n";
 /// What v1 ships there anyway: the machine has changed nothing, so the next image's is taken.
 const DEFAULT: &str =
     "    - { path: /etc/conf.d/a, overwrite: true, contents: { inline: \"a=1\\n\" } }\n";
