@@ -21,6 +21,8 @@ pub struct Run {
     pub name: &'static str,
     /// The variant of the base image, if it is not the base image itself.
     pub variant: Option<&'static str>,
+    /// The document, in `fixtures/customizations`.
+    pub document: &'static str,
     /// The routes.
     pub routes: &'static [&'static str],
     /// Files that only their owner may read and that hold no secret.
@@ -31,29 +33,33 @@ pub struct Run {
 pub const SITE: Run = Run {
     name: "site",
     variant: None,
+    document: "site.bu",
     routes: &["derive", "etc", "ignition"],
     publish: &[],
 };
 
-/// Every field that all of five routes carry, by all five; and in two parts, for some of its files are
-/// private, which a layer alone has only where they are published.
+/// Every field that all of five routes carry, by all five. Some of its files are private, which a layer
+/// has only where they are published.
 pub const EVERY: Run = Run {
     name: "every",
     variant: Some("cloud-init"),
-    routes: &[
-        "derive",
-        "etc",
-        "split",
-        "ignition",
-        "cloud-init",
-        "credentials",
-    ],
+    document: "every.bu",
+    routes: &["derive", "etc", "ignition", "cloud-init", "credentials"],
     publish: &["/etc/ssh/sshd_config.d/30-every.conf", "/home/dave/notes"],
+};
+
+/// The same document in two parts, a layer and what is left to `/etc`.
+pub const SPLIT: Run = Run {
+    name: "split",
+    variant: None,
+    document: "every.bu",
+    routes: &["derive", "etc", "split"],
+    publish: EVERY.publish,
 };
 
 impl Run {
     fn document(&self) -> PathBuf {
-        Setting::site().with_file_name(format!("{}.bu", self.name))
+        Setting::site().with_file_name(self.document)
     }
 
     fn base(&self, setting: &Setting) -> Result<String> {

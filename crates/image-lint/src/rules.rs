@@ -117,7 +117,10 @@ fn private_keys<C>(view: &View<'_, C>) -> Vec<Finding> {
         let file = matches!(view.tree.inode(*id).kind, Kind::File(_));
         file && tops.iter().any(|top| path.starts_with(top))
     });
-    let known: Vec<String> = host_keys(view).into_iter().map(|found| found.path).collect();
+    let known: Vec<String> = host_keys(view)
+        .into_iter()
+        .map(|found| found.path)
+        .collect();
     files
         .map(|(path, _)| path.to_string())
         .filter(|path| !known.contains(path) && view.lines(path).iter().any(armoured))

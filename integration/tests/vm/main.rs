@@ -18,7 +18,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use pleach_integration::disk::Disk;
 use pleach_integration::faults::FAULTS;
 use pleach_integration::setting::Setting;
-use pleach_integration::shared::{EVERY, Run, SITE, Shared};
+use pleach_integration::shared::{EVERY, Run, SITE, SPLIT, Shared};
 use pleach_parity::{Capture, Control, Route, judge, rules};
 
 fn main() {
@@ -39,11 +39,6 @@ fn main() {
             &setting,
             |setting| run_agrees(setting, &EVERY),
         ),
-        trial(
-            "parity::units_in_usr_do_what_they_do_in_etc",
-            &setting,
-            units_in_usr_agree,
-        ),
         trial("parity::the_control_is_sound", &setting, control_is_sound),
         trial(
             "parity::composed_trees_agree_without_booting",
@@ -59,7 +54,19 @@ fn main() {
     ];
     let whole = std::env::var("PLEACH_CASES").is_ok_and(|which| which == "all");
     trials.extend(cases::trials(&setting, whole));
-    trials.extend(lifecycle::trials(&setting));
+    if whole {
+        trials.extend(lifecycle::trials(&setting));
+        trials.push(trial(
+            "parity::units_in_usr_do_what_they_do_in_etc",
+            &setting,
+            units_in_usr_agree,
+        ));
+        trials.push(trial(
+            "parity::a_split_boots_to_the_same_state",
+            &setting,
+            |setting| run_agrees(setting, &SPLIT),
+        ));
+    }
     trials.extend(uefi::trials(&setting, whole));
     if let Err(why) = &*setting
         && !arguments.list

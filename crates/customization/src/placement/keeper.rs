@@ -94,11 +94,9 @@ impl Keeper {
     /// The part of the root that a hard link cannot leave.
     pub(crate) fn file_system(self) -> Self {
         match self {
-            Self::MachineId
-            | Self::HostKey
-            | Self::Passwords
-            | Self::Accounts
-            | Self::Modules => Self::Etc,
+            Self::MachineId | Self::HostKey | Self::Passwords | Self::Accounts | Self::Modules => {
+                Self::Etc
+            }
             other => other,
         }
     }

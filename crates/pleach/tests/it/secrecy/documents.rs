@@ -197,7 +197,7 @@ impl Making {
 
 /// A document. There is always something in it that a layer can hold, and always a secret.
 pub(super) fn document(number: u64) -> Document {
-    let butane = number % 2 == 0;
+    let butane = number.is_multiple_of(2);
     let mut making = Making {
         random: Random::new(number.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0x5eed),
         secrets: Vec::new(),
@@ -226,7 +226,7 @@ pub(super) fn document(number: u64) -> Document {
         }
     }
     for n in 0..1 + making.random.below(3) {
-        let top = making.random.pick(&["/etc", "/usr/share", "/var/lib"]);
+        let top = making.random.pick(&["/etc", "/var/lib"]);
         let contents = making.contents("public\n", butane);
         making.files.push(
             json!({ "path": format!("{top}/public{n}"), "mode": 0o644, "contents": contents }),
