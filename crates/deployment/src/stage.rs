@@ -8,6 +8,7 @@
 //! Up to the rename of the entry nothing leads to what was written, and a second attempt begins anew.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use cap_std::fs::Dir;
@@ -284,10 +285,17 @@ impl Writer<'_> {
     /// Delete what no entry leads to: deployments, kernels, and objects that no deployment or branch
     /// needs. libostree's own `cleanup` is these two steps, and prints to standard output what it freed.
     fn collect(&self) -> Result<()> {
+        const OPERATION: &str = "clean up deployments";
         let sysroot = self.sysroot.loaded()?;
-        sysroot
-            .prepare_cleanup(Cancellable::NONE)
-            .map_err(failed("clean up deployments"))?;
+        // Some of its failures libostree does not explain, and its binding panics then.
+        std::panic::catch_unwind(AssertUnwindSafe(|| {
+            sysroot.prepare_cleanup(Cancellable::NONE)
+        }))
+        .map_err(|_| Error::Ostree {
+            operation: OPERATION,
+            message: "it failed and does not say why".into(),
+        })?
+        .map_err(failed(OPERATION))?;
         self.sysroot
             .repo()
             .prune(ostree::RepoPruneFlags::REFS_ONLY, 0, Cancellable::NONE)

@@ -239,6 +239,17 @@ impl Committed {
         }
     }
 
+    /// What was still to do, when the machine boots what was asked for already.
+    pub(super) fn then(self, rest: Result<()>) -> Self {
+        match rest {
+            Ok(()) => self,
+            Err(error) => {
+                output::step(&format!("done, but not cleaned up: {error:#}"));
+                Self::Pending
+            }
+        }
+    }
+
     pub(super) fn end(self) -> End {
         match self {
             Self::Clean => End::Fine,

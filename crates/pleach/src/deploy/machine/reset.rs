@@ -55,7 +55,7 @@ impl FactoryReset {
             record,
         };
         let done = machine.advance(&writer, None, next)?;
-        staged::forget(&machine)?;
+        let done = done.then(staged::forget(&machine));
         output::print(&format!(
             "stateroot {stateroot}\n  the machine boots it next; {} stays until `pleach deploy cleanup --stateroot {}`\n",
             current.stateroot, current.stateroot

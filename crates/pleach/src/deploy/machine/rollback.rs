@@ -36,7 +36,7 @@ impl Rollback {
         };
         let done = Committed::from(writer.set_default(target))?;
         // What was prepared would go forward again.
-        staged::forget(&machine)?;
+        let done = done.then(staged::forget(&machine));
         output::print(&format!(
             "{}\n  the machine boots it next\n",
             target.path.display()

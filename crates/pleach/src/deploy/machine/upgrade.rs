@@ -124,7 +124,7 @@ impl How {
             return Ok(End::Fine);
         }
         let done = machine.advance(&writer, Some(current), next)?;
-        staged::forget(machine)?;
+        let done = done.then(staged::forget(machine));
         output::print(&format!("{shown}\n  deployed: the machine boots it next\n"))?;
         Ok(done.end())
     }
