@@ -219,12 +219,9 @@ impl Writer<'_> {
             .map_err(failed("pin deployment"))
     }
 
-    /// Remove all deployments that are neither the default, nor the one before it in its stateroot, nor
-    /// pinned, nor one of `also`, and what only they needed: kernels, links, objects. The last deployment
-    /// of a stateroot stays: its `/var` would be nobody's.
-    ///
-    /// A deployment that is staged and not finalized is removed too.
-    pub fn keep(&self, also: &[PathBuf]) -> Result<()> {
+    /// The deployments that are neither the default, nor the one before it in its stateroot, nor pinned, nor
+    /// one of `also`. The last deployment of a stateroot is not among them: its `/var` would be nobody's.
+    pub fn not_kept(&self, also: &[PathBuf]) -> Result<Vec<Deployment>> {
         let all = self.sysroot.deployments()?;
         let mut newer = BTreeMap::<&str, u32>::new();
         let mut lost = Vec::new();
@@ -240,7 +237,13 @@ impl Writer<'_> {
                 lost.push(found.clone());
             }
         }
-        self.remove(&lost)
+        Ok(lost)
+    }
+
+    /// Remove all that is [not kept](Self::not_kept). A deployment that is staged and not finalized is
+    /// removed too.
+    pub fn keep(&self, also: &[PathBuf]) -> Result<()> {
+        self.remove(&self.not_kept(also)?)
     }
 
     /// Remove deployments, and what only they needed.

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use super::{Committed, Where, staged};
+use super::{Where, staged};
 use crate::cli::exit::End;
 use crate::cli::output;
 
@@ -37,7 +37,7 @@ impl Cleanup {
             }
             writer.remove_stateroot(stateroot)?;
         }
-        Ok(Committed::from(machine.keep(&writer))?.end())
+        Ok(machine.settle(&writer)?.end())
     }
 }
 

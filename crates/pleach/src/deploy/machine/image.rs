@@ -17,7 +17,7 @@ use crate::files;
 const BRANCH: &str = "pleach/image";
 
 /// What is written of an image into a record.
-pub(super) fn record(image: &OpenImage) -> ImageRecord {
+pub(crate) fn record(image: &OpenImage) -> ImageRecord {
     ImageRecord {
         reference: absolute(image.reference()),
         digest: image.digest(),
@@ -42,7 +42,7 @@ fn absolute(reference: &str) -> String {
 }
 
 /// Where updates come from, as ostree-ext and bootc spell it. What was verified is in the record.
-pub(super) fn origin(reference: &str) -> Origin {
+pub(crate) fn origin(reference: &str) -> Origin {
     let spelled = match reference.strip_prefix("docker://") {
         Some(name) => format!("ostree-unverified-registry:{name}"),
         None => format!("ostree-unverified-image:{reference}"),

@@ -7,6 +7,7 @@
 
 mod cleanup;
 mod downgrade;
+mod esp;
 mod etc;
 mod image;
 mod kargs;
@@ -31,6 +32,7 @@ use crate::cli::image::{open_dir, require_root};
 use crate::cli::output;
 
 pub(super) use cleanup::{Cleanup, Pin};
+pub(super) use image::{origin, record};
 pub(super) use kargs::Kargs;
 pub(super) use reset::FactoryReset;
 pub(super) use rollback::Rollback;
@@ -44,6 +46,10 @@ pub(super) struct Where {
     /// The physical root that deployments are in [default: that of the machine that runs this]
     #[arg(long, value_name = "DIR")]
     sysroot: Option<PathBuf>,
+    /// The EFI system partition, mounted, on which systemd-boot finds its entries [default: /efi or
+    /// /boot/efi of the machine that runs this, if there are any]
+    #[arg(long, value_name = "DIR")]
+    esp: Option<PathBuf>,
 }
 
 /// A machine's deployments.
@@ -53,6 +59,8 @@ pub(super) struct Machine {
     pub(super) sysroot: Sysroot,
     /// The root of the deployment that runs this, below the sysroot.
     pub(super) booted: Option<PathBuf>,
+    /// The EFI system partition, if the boot loader reads that.
+    esp: Option<Dir>,
 }
 
 /// Where a booted deployment finds its physical root.
@@ -96,6 +104,7 @@ impl Where {
             path: path.to_owned(),
             sysroot,
             booted,
+            esp: esp::open(self.esp.as_deref(), self.sysroot.is_none())?,
         })
     }
 }
@@ -202,18 +211,21 @@ impl Machine {
         staged: &pleach_deployment::Staged,
         record: &Record,
     ) -> Result<Committed> {
-        let done = writer
-            .finalize(staged, record)
-            .map(drop)
-            .and_then(|()| self.keep(writer));
-        Committed::from(done)
+        let done = Committed::from(writer.finalize(staged, record).map(drop))?;
+        Ok(match self.settle(writer)? {
+            Committed::Clean => done,
+            Committed::Pending => Committed::Pending,
+        })
     }
 
-    /// Removes what is neither booted, nor the default, nor the way back, nor pinned.
-    pub(super) fn keep(&self, writer: &Writer<'_>) -> pleach_deployment::Result<()> {
+    /// When the root's entries are what they should be: the ESP follows, and what is neither booted, nor the
+    /// default, nor the way back, nor pinned is removed.
+    pub(super) fn settle(&self, writer: &Writer<'_>) -> Result<Committed> {
+        self.mirror(&[]).map_err(esp::named_in)?;
         let kept: Vec<PathBuf> = self.booted.iter().cloned().collect();
-        let after = |error| pleach_deployment::Error::AfterCommit(Box::new(error));
-        writer.keep(&kept).map_err(after)
+        let lost = writer.not_kept(&kept)?;
+        let rest = self.mirror(&lost).and_then(|()| Ok(writer.remove(&lost)?));
+        Ok(Committed::Clean.then(rest))
     }
 }
 

@@ -35,6 +35,7 @@ impl Rollback {
                 })?,
         };
         let done = Committed::from(writer.set_default(target))?;
+        machine.mirror(&[]).map_err(super::esp::named_in)?;
         // What was prepared would go forward again.
         let done = done.then(staged::forget(&machine));
         output::print(&format!(

@@ -139,7 +139,7 @@ fn carry_out(
     let all = machine.sysroot.deployments()?;
     // The entry was written, and then the power failed.
     if all.iter().any(|d| d.path == prepared.staged.path) {
-        return super::Committed::from(machine.keep(writer));
+        return machine.settle(writer);
     }
     let find = |path: &Path| all.iter().find(|d| d.path == path);
     let current = find(&prepared.from).with_context(|| {

@@ -53,7 +53,6 @@ impl Status {
 fn described(machine: &Machine, deployment: &Deployment, index: usize) -> Result<Value> {
     let record = machine.sysroot.record(deployment)?;
     let arguments = machine.arguments(deployment)?;
-    let tries = deployment.boot_entry.as_ref().and_then(|e| e.tries());
     Ok(json!({
         "default": index == 0,
         "booted": machine.booted.as_ref() == Some(&deployment.path),
@@ -65,7 +64,7 @@ fn described(machine: &Machine, deployment: &Deployment, index: usize) -> Result
         "image": record.as_ref().and_then(|record| record.image.clone()),
         "origin": deployment.origin.as_ref().and_then(image::reference),
         "kernel_arguments": arguments,
-        "tries_left": tries.map(|tries| tries.left),
+        "tries_left": machine.tries_left(deployment)?,
         "etc": record.and_then(|record| record.etc),
     }))
 }

@@ -87,7 +87,7 @@ impl How {
         {
             output::print(&format!("{name}@{} is deployed already\n", next.digest))?;
             // What a run before this one could not remove.
-            return super::Committed::from(machine.keep(&writer)).map(super::Committed::end);
+            return machine.settle(&writer).map(super::Committed::end);
         }
         let mut here = held.iter().flatten();
         let now = all.iter().position(|d| d.path == current.path);

@@ -502,3 +502,110 @@ fn the_guide_says_what_is_so() {
         help(&[verb]);
     }
 }
+
+/// systemd-boot reads the ESP alone: what the root has is there, whole, and what it has no longer is gone.
+#[test]
+fn the_esp_follows_the_root() {
+    let Some(test) = Test::new("the_esp_follows_the_root") else {
+        return;
+    };
+    let esp = test.scratch.path("esp");
+    fs::create_dir_all(esp.join("loader/entries")).expect("made");
+    fs::write(esp.join("loader/entries/other.conf"), "title Other\n").expect("written");
+    let there = || {
+        let entries = fs::read_dir(esp.join("loader/entries"))
+            .expect("entries")
+            .flatten();
+        let mut names: Vec<_> = entries
+            .map(|e| e.file_name().display().to_string())
+            .collect();
+        names.sort();
+        names
+    };
+    let kernels = || {
+        let folders = fs::read_dir(esp.join("ostree")).expect("kernels").flatten();
+        let read = |folder: fs::DirEntry| fs::read_to_string(folder.path().join("vmlinuz-6.1"));
+        let mut all: Vec<_> = folders
+            .map(|folder| read(folder).expect("a kernel"))
+            .collect();
+        all.sort();
+        all
+    };
+    test.ok(&["switch", "oci:images:v2", "--esp=esp"]);
+    assert_eq!(
+        there(),
+        [
+            "ostree-1-default.conf",
+            "ostree-2-default.conf",
+            "other.conf"
+        ]
+    );
+    assert_eq!(kernels(), ["kernel 1\n", "kernel 2\n"]);
+    let text = fs::read_to_string(esp.join("loader/entries/ostree-2-default.conf")).expect("read");
+    assert!(text.contains("linux /ostree/default-"), "{text}");
+    test.ok(&["switch", "oci:images:v3", "--esp=esp"]);
+    assert_eq!(
+        there(),
+        [
+            "ostree-2-default.conf",
+            "ostree-3-default.conf",
+            "other.conf"
+        ]
+    );
+    assert_eq!(kernels(), ["kernel 2\n", "kernel 3\n"]);
+    test.ok(&["rollback", "--esp=esp"]);
+    assert_eq!(
+        there(),
+        [
+            "ostree-3-default.conf",
+            "ostree-4-default.conf",
+            "other.conf"
+        ]
+    );
+
+    // An image that says when it has come up gets a counter, and status tells how that ended.
+    Image::number(4)
+        .with(
+            "usr/lib/systemd/system/systemd-bless-boot.service",
+            "[Service]\n",
+        )
+        .write(&test.scratch.path("images"), "v4");
+    test.ok(&["switch", "oci:images:v4", "--esp=esp"]);
+    let counted = "ostree-5-default+3.conf";
+    assert!(there().contains(&counted.to_owned()), "{:?}", there());
+    let entries = esp.join("loader/entries");
+    fs::rename(
+        entries.join(counted),
+        entries.join("ostree-5-default+0-3.conf"),
+    )
+    .expect("counted");
+    let text = test.ok(&["status", "--esp=esp"]);
+    assert!(
+        text.contains("FAILED as often as it may be tried"),
+        "{text}"
+    );
+
+    // What cannot be written is said, and done by the next run.
+    let before = there();
+    fs::rename(&esp, test.scratch.path("away")).expect("renamed");
+    fs::create_dir(&esp).expect("made");
+    fs::write(esp.join("loader"), "in the way").expect("written");
+    let (code, _, stderr) = test.verb(&["kargs", "--append=site=one", "--esp=esp"]);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(
+        stderr.contains("the machine boots what it booted"),
+        "{stderr}"
+    );
+    fs::remove_file(esp.join("loader")).expect("removed");
+    fs::remove_dir(&esp).expect("removed");
+    fs::rename(test.scratch.path("away"), &esp).expect("renamed");
+    assert_eq!(there(), before);
+    test.ok(&["cleanup", "--esp=esp"]);
+    assert!(
+        there()
+            .iter()
+            .any(|name| name.starts_with("ostree-6-default")),
+        "{:?}",
+        there()
+    );
+}
