@@ -6,13 +6,14 @@ use anyhow::{Context as _, Result};
 use cap_std::fs::Dir;
 use pleach_booted_state::{CaptureOptions, PathRule, Snapshot};
 use pleach_deployment::{
-    CommitOptions, DeployOptions, Deployment, ImageMetadata, KernelArguments, Origin, Sysroot, disk,
+    CommitOptions, DeployOptions, Deployment, ImageMetadata, OwnedArguments, Record, Sysroot, disk,
 };
 use pleach_inject::EtcPlan;
 
 use crate::cli::etc::Recorder;
 use crate::cli::image::{OpenImage, make, open_dir};
 use crate::files::split;
+use crate::machine;
 
 /// The stateroot, as bootc names it.
 const STATEROOT: &str = "default";
@@ -32,7 +33,7 @@ const NEXT: &str = "pleach/next";
 pub(crate) struct Composed {
     sysroot: PathBuf,
     deployment: Deployment,
-    arguments: KernelArguments,
+    arguments: OwnedArguments,
     timestamp: u64,
 }
 
@@ -148,13 +149,23 @@ fn deploy(
     root: &Sysroot,
     tree: &Dir,
     image: &OpenImage,
-    arguments: &KernelArguments,
+    arguments: &OwnedArguments,
 ) -> Result<Deployment> {
     let commit = root.commit_tree(tree, &commit_options(BRANCH, image)?)?;
-    let origin = Origin::ContainerImage(format!("ostree-unverified-image:{}", image.reference()));
+    let image = machine::record(image);
+    let origin = machine::origin(&image.reference);
     let mut options = DeployOptions::new(STATEROOT, commit.checksum, origin);
-    options.kernel_arguments = arguments.clone();
-    Ok(root.deploy(&options)?)
+    options.kernel_arguments = arguments.machine.clone();
+    let writer = root.writer()?;
+    let mut staged = writer.stage(&options)?;
+    staged.kernel_arguments.customization = arguments.customization.clone();
+    let record = Record {
+        image: Some(image),
+        ..Record::default()
+    };
+    let deployment = writer.finalize(&staged, &record)?;
+    writer.keep(&[])?;
+    Ok(deployment)
 }
 
 fn commit_options(branch: &str, image: &OpenImage) -> Result<CommitOptions> {
@@ -169,13 +180,14 @@ fn commit_options(branch: &str, image: &OpenImage) -> Result<CommitOptions> {
     Ok(options)
 }
 
-fn arguments(root: &str, own: &[String], inject: Option<&EtcPlan>) -> Result<KernelArguments> {
-    let mut arguments: KernelArguments = format!("root={root}").parse()?;
-    for argument in own
-        .iter()
-        .chain(inject.iter().flat_map(|plan| &plan.kernel_arguments))
-    {
-        arguments.extend(&argument.parse()?);
+fn arguments(root: &str, own: &[String], inject: Option<&EtcPlan>) -> Result<OwnedArguments> {
+    let mut arguments = OwnedArguments::default();
+    arguments.machine.extend(&format!("root={root}").parse()?);
+    for argument in own {
+        arguments.machine.extend(&argument.parse()?);
+    }
+    for argument in inject.iter().flat_map(|plan| &plan.kernel_arguments) {
+        arguments.customization.extend(&argument.parse()?);
     }
     let removed = inject.is_some_and(|plan| !plan.removed_kernel_arguments.is_empty());
     anyhow::ensure!(

@@ -131,8 +131,12 @@ fn a_folder_becomes_a_sysroot_with_an_esp() {
     let status = ["deploy", "status", "--sysroot=root"];
     let (code, stdout, stderr) = crate::pleach(&scratch.path(""), &status);
     assert_eq!(code, Some(0), "{stderr}");
-    for image in ["0 oci:images:boot", "1 oci:images:v1"] {
-        assert!(stdout.contains(image), "no {image} in\n{stdout}");
+    for (number, tag) in [("0", "boot"), ("1", "v1")] {
+        let image = format!(
+            "{number} oci:{}:{tag}@sha256:",
+            scratch.path("images").display()
+        );
+        assert!(stdout.contains(&image), "no {image} in\n{stdout}");
     }
     let esp = scratch.path("root/efi");
     let entries = names(&esp.join("loader/entries"));
