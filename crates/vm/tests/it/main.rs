@@ -174,6 +174,9 @@ fn say(text: &str, then: &[u8]) -> Vec<u8> {
 const HALT: &[u8] = &[0xfa, 0xf4, 0xeb, 0xfd];
 /// mov dx, 0xcf9; mov al, 6; out dx, al: the chipset's reset register.
 const RESET: &[u8] = &[0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee, 0xf4, 0xeb, 0xfd];
+/// mov ecx, 0x4000000; loop to itself. Firmware runs at once, and QEMU tells of a reset only who has
+/// shaken hands with it.
+const WAIT: &[u8] = &[0x66, 0xb9, 0, 0, 0, 4, 0x67, 0xe2, 0xfd];
 
 fn probe_runs_guest_code_under_tcg(host: &Host) {
     assert_eq!(host.profile.accelerator, Accelerator::Tcg);
@@ -357,7 +360,10 @@ fn firmware_starts_the_machine(host: &Host) {
     let bench = Bench::new(b"no kernel");
     bench
         .media
-        .write("code.fd", firmware(&say("hello\n", RESET)))
+        .write(
+            "code.fd",
+            firmware(&[WAIT, &say("hello\n", RESET)].concat()),
+        )
         .unwrap();
     bench.media.write("vars.fd", vec![7; 64 << 10]).unwrap();
     let media = Media {
