@@ -7,8 +7,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, ensure};
 use pleach_integration::setting::Setting;
 
-/// What a program finds around itself, in a mount namespace that goes with it.
+/// What a program finds around itself, in a mount namespace that goes with it. What a child of it mounts
+/// in a namespace of its own reaches it, as on a machine: systemd merges extensions so.
 const ENTER: &str = "set -e
+mount --bind \"$1\" \"$1\"
+mount --make-rshared \"$1\"
 mount --bind /dev \"$1/dev\"
 mount -t proc proc \"$1/proc\"
 mount -t tmpfs tmpfs \"$1/run\"

@@ -260,6 +260,12 @@ const CONFEXT: &[(&str, &str)] = &[
         "etc/extension-release.d/extension-release.pleach",
         "says that it is an extension",
     ),
+    ("etc/.systemd-confext", "what systemd notes of a merge"),
+    (
+        "etc/.systemd-confext/confexts",
+        "what systemd notes of a merge",
+    ),
+    ("etc/.systemd-confext/dev", "what systemd notes of a merge"),
 ];
 
 #[test]
