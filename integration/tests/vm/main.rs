@@ -66,6 +66,10 @@ fn main() {
             &setting,
             |setting| run_agrees(setting, &SPLIT),
         ));
+    } else {
+        println!(
+            "a machine's life, a split, units of /usr, other file systems and all but one bad deployment are not booted here: cargo xtask test --tier vm --all"
+        );
     }
     trials.extend(uefi::trials(&setting, whole));
     if let Err(why) = &*setting
