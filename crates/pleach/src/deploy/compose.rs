@@ -26,7 +26,7 @@ pub(crate) const BY_LABEL: &str = "LABEL=root";
 const UUID: &str = "6f1ddb3a-3f6a-4f0c-9d55-0d2b6a1f7a10";
 
 /// The branch of the image that is deployed, and that of one that is not yet.
-const BRANCH: &str = "pleach/image";
+pub(crate) const BRANCH: &str = "pleach/image";
 const NEXT: &str = "pleach/next";
 
 /// A sysroot in a folder, from which a disk image can be made.
@@ -168,7 +168,8 @@ fn deploy(
     Ok(deployment)
 }
 
-fn commit_options(branch: &str, image: &OpenImage) -> Result<CommitOptions> {
+/// What a commit of an image's tree says of it.
+pub(crate) fn commit_options(branch: &str, image: &OpenImage) -> Result<CommitOptions> {
     let mut options = CommitOptions::new(branch, image.created());
     options.subject = image.digest();
     options.metadata.version = image.version();

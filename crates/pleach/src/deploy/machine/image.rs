@@ -1,7 +1,7 @@
 //! An image into the repository of a machine.
 
 use anyhow::{Context as _, Result};
-use pleach_deployment::{Checksum, CommitOptions, ImageMetadata, ImageRecord, Origin, Writer};
+use pleach_deployment::{Checksum, ImageRecord, Origin, Writer};
 use pleach_layer_merge::ostree::{Mode, Repo};
 
 use super::Machine;
@@ -11,10 +11,8 @@ use crate::cli::image::{self, OpenImage};
 use crate::cli::ostree::Import;
 use crate::cli::output;
 use crate::cli::private::make_private;
+use crate::compose::{BRANCH, commit_options};
 use crate::files;
-
-/// The branch that holds what is to be deployed until a deployment does.
-const BRANCH: &str = "pleach/image";
 
 /// What is written of an image into a record.
 pub(crate) fn record(image: &OpenImage) -> ImageRecord {
@@ -122,14 +120,7 @@ impl Machine {
             let tree = image::make(&work.join("tree"))?;
             let merged = image.merge(&image::make(&work.join("spool"))?)?;
             files::materialize(&merged, &tree)?;
-            let mut options = CommitOptions::new(BRANCH, image.created());
-            options.subject = image.digest();
-            options.metadata.version = image.version();
-            options.metadata.image = Some(ImageMetadata {
-                manifest_digest: image.digest(),
-                manifest: image.manifest()?,
-                config: image.config()?,
-            });
+            let options = commit_options(BRANCH, image)?;
             Ok(self.sysroot.commit_tree(&tree, &options)?.checksum)
         })();
         files::remove(&work)?;
