@@ -2,6 +2,7 @@
 
 use pleach_booted_state::{Difference, SectionName};
 
+use super::name_in_etc;
 use crate::shape::ACCOUNT_FILES;
 use crate::{Class, Context, Rule};
 
@@ -24,10 +25,7 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Tool,
         section: SectionName::Paths,
         covers: |_, difference| {
-            let name = difference
-                .key
-                .as_deref()
-                .and_then(|key| key.strip_prefix("/etc/"));
+            let name = name_in_etc(difference);
             name.and_then(|name| name.strip_suffix('-'))
                 .is_some_and(|name| ACCOUNT_FILES.contains(&name))
         },
@@ -112,7 +110,7 @@ fn sshd_asks_pam(context: &Context<'_>) -> bool {
 
 /// The account file that the difference is about.
 fn file(difference: &Difference) -> Option<&'static str> {
-    let name = difference.key.as_deref()?.strip_prefix("/etc/")?;
+    let name = name_in_etc(difference)?;
     ACCOUNT_FILES.into_iter().find(|file| *file == name)
 }
 

@@ -4,6 +4,7 @@
 use pleach_booted_state::model::{PathType, Unit};
 use pleach_booted_state::{Difference, SectionName};
 
+use super::name_in_etc;
 use crate::shape::{CREDENTIAL_UNITS, PRESETS, UNITS};
 use crate::{Class, Context, Route, Rule};
 
@@ -122,10 +123,7 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Tool,
         section: SectionName::Paths,
         covers: |context, difference| {
-            let name = difference
-                .key
-                .as_deref()
-                .and_then(|key| key.strip_prefix("/etc/"));
+            let name = name_in_etc(difference);
             let preset = name.is_some_and(|name| {
                 [PRESETS.0, PRESETS.1, "systemd/system-preset"].contains(&name)
             });

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use pleach_booted_state::{Difference, SectionName, Snapshot};
 
+use super::name_in_etc;
 use crate::shape::{ACCOUNT_FILES, LEDGER};
 use crate::{Class, Context, Route, Rule};
 
@@ -122,10 +123,7 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Definition,
         section: SectionName::Paths,
         covers: |context, difference| {
-            let name = difference
-                .key
-                .as_deref()
-                .and_then(|key| key.strip_prefix("/etc/"));
+            let name = name_in_etc(difference);
             context.only_on(Route::Etc, difference) && name.is_some_and(|n| LEDGER.contains(&n))
         },
     },

@@ -12,6 +12,8 @@ mod machine;
 mod noise;
 mod tools;
 
+use pleach_booted_state::Difference;
+
 use crate::Rule;
 
 /// All rules.
@@ -35,6 +37,11 @@ pub fn all() -> Vec<Rule> {
 /// in the third, a secret is another each time.
 pub(crate) fn by_key(rule: &Rule) -> bool {
     rule.name == noise::SECRET
+}
+
+/// The path below `/etc` that a difference speaks of.
+fn name_in_etc(difference: &Difference) -> Option<&str> {
+    difference.key.as_deref()?.strip_prefix("/etc/")
 }
 
 #[cfg(test)]

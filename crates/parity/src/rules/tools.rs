@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use pleach_booted_state::model::UserKeys;
 use pleach_booted_state::{Difference, SectionName, Snapshot};
 
+use super::name_in_etc;
 use crate::shape::{IGNITION_FILES, PRESETS};
 use crate::{Class, Context, Route, Rule};
 
@@ -42,10 +43,7 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Tool,
         section: SectionName::Paths,
         covers: |context, difference| {
-            let name = difference
-                .key
-                .as_deref()
-                .and_then(|key| key.strip_prefix("/etc/"));
+            let name = name_in_etc(difference);
             context.only_on(Route::Ignition, difference)
                 && name.is_some_and(|name| IGNITION_FILES.contains(&name))
         },
