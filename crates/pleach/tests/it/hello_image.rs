@@ -1,18 +1,16 @@
 //! The container image that `fixtures/customizations/quadlet.bu` carries is one that this workspace
 //! writes: an image from scratch with one static program.
 
-use std::collections::BTreeMap;
-use std::io::Cursor;
 use std::path::Path;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use pleach_customization::{Format, Input, NoLocalFiles, ParseOptions};
 use pleach_fs_tree::{Inode, Metadata, Timestamp, Tree, TreePath};
-use pleach_layer_merge::{
-    Changes, Compression, History, LayerOptions, Layout, NewImage, write_layer,
-};
+use pleach_layer_merge::Layout;
 use serde_json::json;
+
+use crate::images::put_scratch_image;
 
 /// What `hello.s` assembles to, at 0x400078.
 const CODE: [u8; 155] = *b"\xb8\x02\x00\x00\x00\x48\x8d\x3d\x7b\x00\x00\x00\xbe\x41\x02\x00\
@@ -57,24 +55,12 @@ fn write(folder: &Path) {
     let path = TreePath::new("hello").expect("a path");
     tree.put(&path, Inode::file(metadata(0o755), program()))
         .expect("put");
-    let options = LayerOptions {
-        compression: Compression::None,
-        ..LayerOptions::default()
-    };
-    let mut blob = layout.write_blob().expect("a blob");
-    let mut source = |content: &Vec<u8>| Ok(Cursor::new(content.clone()));
-    let layer = write_layer(&Changes::whole(tree), &mut source, &mut blob, &options);
-    let layer = layer.expect("a layer");
-    blob.finish().expect("finished");
     let config = json!({
         "architecture": "amd64",
         "os": "linux",
         "config": { "Entrypoint": ["/hello"] },
     });
-    let image = NewImage::scratch(config, &[(layer, History::default())], &BTreeMap::new());
-    layout
-        .put_image(&image.expect("an image"), Some("localhost/hello:1"))
-        .expect("put");
+    put_scratch_image(&layout, tree, config, "localhost/hello:1");
 }
 
 /// The layout as an OCI archive.

@@ -5,8 +5,10 @@ use std::process::Command;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use pleach_fs_tree::{ScanOptions, diff, parse_dump, scan};
-use pleach_layer_merge::{History, LayerOptions, Layout, NewImage, write_tree};
+use pleach_fs_tree::{ScanOptions, Tree, diff, parse_dump, scan};
+use pleach_layer_merge::{
+    Changes, Compression, History, LayerOptions, Layout, NewImage, write_layer, write_tree,
+};
 
 use crate::{pleach, scratch};
 
@@ -34,6 +36,28 @@ storage:
     - { path: /usr/bin/new, mode: 0755, contents: { inline: new } }
 kernel_arguments: { should_exist: [site=one] }
 ";
+
+/// An image of one layer, not compressed, that holds the tree.
+pub(crate) fn put_scratch_image(
+    layout: &Layout,
+    tree: Tree<Vec<u8>>,
+    config: serde_json::Value,
+    tag: &str,
+) {
+    let options = LayerOptions {
+        compression: Compression::None,
+        ..LayerOptions::default()
+    };
+    let mut blob = layout.write_blob().expect("a blob");
+    let mut source = |content: &Vec<u8>| Ok(Cursor::new(content.clone()));
+    let layer = write_layer(&Changes::whole(tree), &mut source, &mut blob, &options);
+    let layer = layer.expect("a layer");
+    blob.finish().expect("finished");
+    let image = NewImage::scratch(config, &[(layer, History::default())], &BTreeMap::new());
+    layout
+        .put_image(&image.expect("an image"), Some(tag))
+        .expect("put");
+}
 
 /// A layout `base` with the tag `v1`, and the document `site.bu`.
 pub(crate) fn prepare(folder: &Path) {

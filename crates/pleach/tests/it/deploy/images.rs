@@ -1,17 +1,15 @@
 //! Small bootable images in a layout, and a sysroot with the first of them.
 
-use std::collections::BTreeMap;
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use pleach_fs_tree::{Inode, Metadata, Timestamp, Tree, TreePath};
-use pleach_layer_merge::{
-    Changes, Compression, History, LayerOptions, Layout, NewImage, write_layer,
-};
+use pleach_layer_merge::Layout;
 use rustix::fs::IFlags;
 use serde_json::json;
+
+use crate::images::put_scratch_image;
 
 /// What an image has, besides what every image has.
 #[derive(Clone)]
@@ -100,25 +98,13 @@ impl Image {
             )
             .expect("put");
         }
-        let options = LayerOptions {
-            compression: Compression::None,
-            ..LayerOptions::default()
-        };
-        let mut blob = layout.write_blob().expect("a blob");
-        let mut source = |content: &Vec<u8>| Ok(Cursor::new(content.clone()));
-        let layer = write_layer(&Changes::whole(tree), &mut source, &mut blob, &options);
-        let layer = layer.expect("a layer");
-        blob.finish().expect("finished");
         let config = json!({
             "architecture": "amd64",
             "os": "linux",
             "created": self.created,
             "config": { "Labels": { "org.opencontainers.image.version": self.version } },
         });
-        let image = NewImage::scratch(config, &[(layer, History::default())], &BTreeMap::new());
-        layout
-            .put_image(&image.expect("an image"), Some(tag))
-            .expect("put");
+        put_scratch_image(&layout, tree, config, tag);
     }
 }
 
