@@ -2,6 +2,7 @@
 
 #[cfg(feature = "fs")]
 mod attributes;
+mod chunks;
 mod diff;
 mod dump;
 mod escape;
@@ -23,6 +24,7 @@ mod xattr;
 
 #[cfg(feature = "fs")]
 pub use attributes::{MetadataError, read_xattrs, write_metadata};
+pub use chunks::Chunks;
 pub use diff::{Changed, Difference, Kinds, diff};
 pub use dump::{DumpError, dump, parse_dump};
 pub use escape::{UnescapeError, escape, unescape};

@@ -271,7 +271,9 @@ impl<'o, C> Merger<'o, C> {
             }
         }
         all_notes.extend(notes.finish());
+        let remember = self.options.provenance;
         overlay.finish().graft(tree, &mut |name, entry| match name {
+            _ if !remember => (),
             Some((parent, name)) => provenance.put(parent, name, index, entry),
             None => provenance.put_root(index, entry.expect("the root has an entry")),
         });
