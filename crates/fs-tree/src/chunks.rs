@@ -35,7 +35,7 @@ impl<T> Chunks<T> {
     /// Appends an item, and gives its index.
     pub fn push(&mut self, item: T) -> usize {
         let index = self.len();
-        if index % CHUNK == 0 {
+        if index.is_multiple_of(CHUNK) {
             self.chunks.push(Vec::with_capacity(CHUNK));
         }
         let last = self.chunks.last_mut().expect("one with room");

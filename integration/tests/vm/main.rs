@@ -8,6 +8,7 @@
 )]
 
 mod cases;
+mod kills;
 mod lifecycle;
 mod uefi;
 
@@ -56,6 +57,7 @@ fn main() {
     trials.extend(cases::trials(&setting, whole));
     if whole {
         trials.extend(lifecycle::trials(&setting));
+        trials.extend(kills::trials(&setting));
         trials.push(trial(
             "parity::units_in_usr_do_what_they_do_in_etc",
             &setting,
@@ -68,7 +70,7 @@ fn main() {
         ));
     } else {
         println!(
-            "a machine's life, a split, units of /usr, other file systems and all but one bad deployment are not booted here: cargo xtask test --tier vm --all"
+            "a machine's life, kills in mid-upgrade, a split, units of /usr, other file systems and all but one bad deployment are not booted here: cargo xtask test --tier vm --all"
         );
     }
     trials.extend(uefi::trials(&setting, whole));

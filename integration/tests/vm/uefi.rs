@@ -161,7 +161,7 @@ fn version(setting: &Setting, tag: &str) -> Result<String> {
 }
 
 /// A disk of an image that falls back to v1.
-fn install(setting: &Setting, folder: &Path, image: &str, more: &[&str]) -> Result<PathBuf> {
+pub(crate) fn install(setting: &Setting, folder: &Path, image: &str, more: &[&str]) -> Result<PathBuf> {
     let disk = folder.join("disk.img");
     let path = disk.display().to_string();
     let fallback = version(setting, "v1")?;
@@ -191,14 +191,14 @@ fn template(setting: &Setting) -> Result<PathBuf> {
 }
 
 /// A machine that came up, and what it left.
-struct Machine {
+pub(crate) struct Machine {
     answer: Answer,
-    disk: PathBuf,
+    pub(crate) disk: PathBuf,
     console: String,
 }
 
 /// Boots a disk by firmware, and runs a check in whatever comes up.
-fn boot(
+pub(crate) fn boot(
     folder: &Path,
     setting: &Setting,
     disk: &Path,
