@@ -1,6 +1,6 @@
 //! Evidence: what only a build needs, and what is set up.
 
-use crate::Evidence;
+use crate::{Certainty, Evidence, SpeaksFor};
 use crate::view::View;
 
 /// Programs and data that an image carries to be built on.
@@ -26,7 +26,7 @@ pub(crate) fn evidence<C>(view: &View<'_, C>) -> Vec<Evidence> {
     for (path, what) in BUILD {
         let there = view.get(path);
         if there.is_some_and(|inode| inode.entries().is_none_or(|entries| !entries.is_empty())) {
-            out.push(found("base", path.to_owned(), None, what));
+            out.push(found(SpeaksFor::Base, path.to_owned(), None, what));
         }
     }
     let passwd = view.etc("passwd");
@@ -37,7 +37,7 @@ pub(crate) fn evidence<C>(view: &View<'_, C>) -> Vec<Evidence> {
         };
         if is_person(uid, shell) {
             let what = format!("user {name} can log in");
-            out.push(found("specific", passwd.clone(), Some(line), &what));
+            out.push(found(SpeaksFor::Specific, passwd.clone(), Some(line), &what));
         }
     }
     for file in view.names(SYSUSERS) {
@@ -55,7 +55,7 @@ pub(crate) fn evidence<C>(view: &View<'_, C>) -> Vec<Evidence> {
             let uid = id.split(':').next().unwrap_or_default();
             if kind == "u" && shell != "-" && is_person(uid, shell) {
                 let what = format!("user {name} can log in");
-                out.push(found("specific", path.clone(), Some(line), &what));
+                out.push(found(SpeaksFor::Specific, path.clone(), Some(line), &what));
             }
         }
     }
@@ -66,7 +66,7 @@ pub(crate) fn evidence<C>(view: &View<'_, C>) -> Vec<Evidence> {
             && hash.starts_with('$')
         {
             let what = format!("user {name} has a password");
-            out.push(found("specific", shadow.clone(), Some(line), &what));
+            out.push(found(SpeaksFor::Specific, shadow.clone(), Some(line), &what));
         }
     }
     let applications = [
@@ -79,7 +79,7 @@ pub(crate) fn evidence<C>(view: &View<'_, C>) -> Vec<Evidence> {
         .chain(applications.map(|f| (f, "an application")))
     {
         for name in view.names(&folder) {
-            out.push(found("specific", format!("{folder}/{name}"), None, what));
+            out.push(found(SpeaksFor::Specific, format!("{folder}/{name}"), None, what));
         }
     }
     for (path, _) in view.tree.walk() {
@@ -87,7 +87,7 @@ pub(crate) fn evidence<C>(view: &View<'_, C>) -> Vec<Evidence> {
             .file_name()
             .is_some_and(|name| name.as_bytes() == b"authorized_keys")
         {
-            out.push(found("specific", path.to_string(), None, "SSH keys"));
+            out.push(found(SpeaksFor::Specific, path.to_string(), None, "SSH keys"));
         }
     }
     out
@@ -120,10 +120,12 @@ fn fields(line: &str) -> Vec<String> {
     out
 }
 
-fn found(speaks_for: &'static str, path: String, line: Option<usize>, what: &str) -> Evidence {
+fn found(speaks_for: SpeaksFor, path: String, line: Option<usize>, what: &str) -> Evidence {
     Evidence {
         speaks_for,
+        certainty: Certainty::Likely,
         path,
+        layer: None,
         line,
         what: what.to_owned(),
     }

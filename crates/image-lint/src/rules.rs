@@ -2,7 +2,7 @@
 
 use pleach_fs_tree::{Kind, TreePath};
 
-use crate::Finding;
+use crate::{Finding, Severity};
 use crate::view::View;
 
 pub(crate) fn findings<C>(view: &View<'_, C>) -> Vec<Finding> {
@@ -20,11 +20,16 @@ pub(crate) fn findings<C>(view: &View<'_, C>) -> Vec<Finding> {
     rules.into_iter().flatten().collect()
 }
 
-fn finding(rule: &'static str, path: impl ToString, what: &str) -> Finding {
+fn finding(rule: &str, path: impl ToString, what: &str) -> Finding {
     Finding {
-        rule,
+        rule: rule.to_owned(),
+        severity: Severity::Error,
         path: path.to_string(),
+        layer: None,
+        line: None,
         what: what.to_owned(),
+        why: String::new(),
+        fix: String::new(),
     }
 }
 
