@@ -88,7 +88,11 @@ impl fmt::Display for Finding {
 
 impl fmt::Display for Suppressed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n    accepted by {}: {}", self.finding, self.origin, self.reason)
+        write!(
+            f,
+            "{}\n    accepted by {}: {}",
+            self.finding, self.origin, self.reason
+        )
     }
 }
 
@@ -129,7 +133,11 @@ impl fmt::Display for Report {
         match &self.unread[..] {
             [] => Ok(()),
             [one] => writeln!(f, "not read: {one}"),
-            [first, ..] => writeln!(f, "not read: {} files, the first {first}", self.unread.len()),
+            [first, ..] => writeln!(
+                f,
+                "not read: {} files, the first {first}",
+                self.unread.len()
+            ),
         }?;
         for note in &self.notes {
             writeln!(f, "note: {note}")?;

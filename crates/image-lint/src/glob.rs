@@ -63,7 +63,11 @@ mod tests {
         check("/etc/*", "/etc/a/b", false);
         check("/etc/**", "/etc/a/b", true);
         check("/etc/**/b", "/etc/a/c/b", true);
-        check("**/authorized_keys", "/var/home/a/.ssh/authorized_keys", true);
+        check(
+            "**/authorized_keys",
+            "/var/home/a/.ssh/authorized_keys",
+            true,
+        );
         check("/a?c", "/abc", true);
         check("/a?c", "/a/c", false);
         check("tty[0-9]", "tty1", true);

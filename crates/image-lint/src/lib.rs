@@ -21,8 +21,8 @@ use pleach_fs_tree::{Metadata, Tree, TreePath};
 pub use own::{Own, OwnError};
 pub use policy::{Allow, Policy, PolicyError, Requirement};
 pub use report::{
-    Certainty, Declared, Evidence, FORMAT_VERSION, Finding, Report, Role, Scope, Severity, SpeaksFor,
-    Suppressed,
+    Certainty, Declared, Evidence, FORMAT_VERSION, Finding, Report, Role, Scope, Severity,
+    SpeaksFor, Suppressed,
 };
 pub use rules::{Rule, rules};
 pub use wants::{MAX_TEXT, wants};
@@ -108,7 +108,8 @@ pub fn inspect<C>(image: &Image<'_, C>, policy: &Policy) -> Report {
     let mut notes: Vec<String> = packages.note.iter().cloned().collect();
     if image.base.is_none() {
         notes.push(
-            "no image was given that this one is made from: setuid bits are not compared".to_owned(),
+            "no image was given that this one is made from: setuid bits are not compared"
+                .to_owned(),
         );
     }
     Report {

@@ -173,7 +173,11 @@ impl Own {
                 }
                 for (number, line) in lines(&view.bytes(item)) {
                     if fits_line(&content.line, &line) {
-                        out.push(finding(path.clone(), Some(number), "has a line that must not be"));
+                        out.push(finding(
+                            path.clone(),
+                            Some(number),
+                            "has a line that must not be",
+                        ));
                     }
                 }
             }
@@ -187,8 +191,5 @@ impl Own {
 
 /// In a line no character separates, as `/` does in a path.
 fn fits_line(pattern: &str, line: &str) -> bool {
-    glob(
-        pattern.replace('*', "**").as_bytes(),
-        line.as_bytes(),
-    )
+    glob(pattern.replace('*', "**").as_bytes(), line.as_bytes())
 }

@@ -40,9 +40,10 @@ impl Packages {
                 }
             }
         }
-        let rpm = RPM
-            .into_iter()
-            .find(|folder| view.children(folder).any(|item| item.name().starts_with("rpmdb")));
+        let rpm = RPM.into_iter().find(|folder| {
+            view.children(folder)
+                .any(|item| item.name().starts_with("rpmdb"))
+        });
         Self {
             owned: found.then_some(owned),
             note: rpm.map(|folder| {

@@ -100,7 +100,10 @@ impl Allow {
 
     fn shown(&self) -> String {
         let Self { rule, path, .. } = self;
-        let path = path.as_ref().map(|path| format!(":{path}")).unwrap_or_default();
+        let path = path
+            .as_ref()
+            .map(|path| format!(":{path}"))
+            .unwrap_or_default();
         format!("{rule}{path} ({}: {})", self.origin, self.reason)
     }
 }
@@ -158,7 +161,11 @@ impl Policy {
         }
         let idle = self.allow.iter().zip(needed);
         let idle = idle.filter(|(_, needed)| !needed);
-        (stay, suppressed, idle.map(|(allow, _)| allow.shown()).collect())
+        (
+            stay,
+            suppressed,
+            idle.map(|(allow, _)| allow.shown()).collect(),
+        )
     }
 }
 

@@ -21,23 +21,63 @@ pub(crate) fn secret(path: &str, bytes: &[u8]) -> Option<&'static str> {
 
 /// Where a secret is kept, words of which one comes before a value there, and what it is.
 const PLACES: [(&str, &[&str], &str); 17] = [
-    ("**/.docker/config.json", &["\"auth\":", "\"identitytoken\":"], "a registry's password"),
-    ("**/containers/auth.json", &["\"auth\":", "\"identitytoken\":"], "a registry's password"),
-    ("**/ostree/auth.json", &["\"auth\":", "\"identitytoken\":"], "a registry's password"),
-    ("**/kubelet/config.json", &["\"auth\":"], "a registry's password"),
+    (
+        "**/.docker/config.json",
+        &["\"auth\":", "\"identitytoken\":"],
+        "a registry's password",
+    ),
+    (
+        "**/containers/auth.json",
+        &["\"auth\":", "\"identitytoken\":"],
+        "a registry's password",
+    ),
+    (
+        "**/ostree/auth.json",
+        &["\"auth\":", "\"identitytoken\":"],
+        "a registry's password",
+    ),
+    (
+        "**/kubelet/config.json",
+        &["\"auth\":"],
+        "a registry's password",
+    ),
     ("**/.dockercfg", &["\"auth\":"], "a registry's password"),
     ("**/.netrc", &["password "], "a password"),
     ("**/.git-credentials", &[], "a password"),
     ("**/.pgpass", &[], "a password"),
     ("**/.my.cnf", &["password"], "a password"),
-    ("**/.aws/credentials", &["aws_secret_access_key"], "a key of a cloud account"),
-    ("**/.config/gcloud/*credentials*", &[], "a key of a cloud account"),
+    (
+        "**/.aws/credentials",
+        &["aws_secret_access_key"],
+        "a key of a cloud account",
+    ),
+    (
+        "**/.config/gcloud/*credentials*",
+        &[],
+        "a key of a cloud account",
+    ),
     ("**/.npmrc", &["_authToken"], "a token"),
     ("**/.pypirc", &["password"], "a password"),
-    ("**/.kube/config", &["client-key-data:", "token:"], "a key of a cluster"),
-    ("**/kubernetes/*.conf", &["client-key-data:", "token:"], "a key of a cluster"),
-    ("**/system-connections/*", &["psk=", "password=", "private-key="], "a network's password"),
-    ("**/wpa_supplicant/*.conf", &["psk=", "password="], "a network's password"),
+    (
+        "**/.kube/config",
+        &["client-key-data:", "token:"],
+        "a key of a cluster",
+    ),
+    (
+        "**/kubernetes/*.conf",
+        &["client-key-data:", "token:"],
+        "a key of a cluster",
+    ),
+    (
+        "**/system-connections/*",
+        &["psk=", "password=", "private-key="],
+        "a network's password",
+    ),
+    (
+        "**/wpa_supplicant/*.conf",
+        &["psk=", "password="],
+        "a network's password",
+    ),
 ];
 
 /// Whether a line has the word, and a value behind it that is neither empty nor to be put in later.
@@ -49,9 +89,7 @@ fn has_value(text: &str, mark: &str) -> bool {
             None => line.split_once(mark).map(|(_, value)| value),
         };
         let value = value.map(|value| value.trim_matches(|c: char| " \t=:\"',{}".contains(c)));
-        value.is_some_and(|value| {
-            !value.is_empty() && !value.starts_with(['$', '<', '@'])
-        })
+        value.is_some_and(|value| !value.is_empty() && !value.starts_with(['$', '<', '@']))
     })
 }
 
@@ -71,7 +109,11 @@ pub(crate) fn is_private_key(bytes: &[u8]) -> bool {
     while let Some(line) = lines.next() {
         let begins = line.starts_with("-----BEGIN ")
             && (line.ends_with("PRIVATE KEY-----") || line.ends_with("PRIVATE KEY BLOCK-----"));
-        if begins && lines.next().is_some_and(|next| !next.is_empty() || lines.next().is_some()) {
+        if begins
+            && lines
+                .next()
+                .is_some_and(|next| !next.is_empty() || lines.next().is_some())
+        {
             return true;
         }
     }
@@ -105,15 +147,27 @@ mod tests {
             Some("a private key"),
         );
         let auth = r#"{"auths": {"r": {"auth": "dTpw"}}}"#;
-        check("/var/roothome/.docker/config.json", auth, Some("a registry's password"));
+        check(
+            "/var/roothome/.docker/config.json",
+            auth,
+            Some("a registry's password"),
+        );
         check("/etc/ostree/auth.json", auth, Some("a registry's password"));
         check("/etc/ostree/auth.json", "{}", None);
         check("/etc/other.json", auth, None);
-        check("/root/.netrc", "machine a login b password c", Some("a password"));
-        check("/root/.netrc", "# password c", None);
-        check("/root/.pgpass", "", None);
+        check(
+            "/home/a/.netrc",
+            "machine a login b password c",
+            Some("a password"),
+        );
+        check("/home/a/.netrc", "# password c", None);
+        check("/home/a/.pgpass", "", None);
         let wifi = "/etc/NetworkManager/system-connections/w.nmconnection";
-        check(wifi, "[wifi-security]\npsk=secret\n", Some("a network's password"));
+        check(
+            wifi,
+            "[wifi-security]\npsk=secret\n",
+            Some("a network's password"),
+        );
         check(wifi, "[wifi-security]\npsk-flags=1\n", None);
         check(wifi, "[connection]\nid=w\n", None);
     }

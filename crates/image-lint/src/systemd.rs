@@ -63,16 +63,16 @@ pub(crate) fn plain_path(field: &str) -> Option<String> {
 }
 
 /// The value of a key in a section of an INI file, and its line: the last one counts.
-pub(crate) fn value(lines: &[(usize, String)], section: &str, key: &str) -> Option<(usize, String)> {
+pub(crate) fn value(
+    lines: &[(usize, String)],
+    section: &str,
+    key: &str,
+) -> Option<(usize, String)> {
     values(lines, section, key).pop()
 }
 
 /// All values of a key in a section of an INI file, with their lines.
-pub(crate) fn values(
-    lines: &[(usize, String)],
-    section: &str,
-    key: &str,
-) -> Vec<(usize, String)> {
+pub(crate) fn values(lines: &[(usize, String)], section: &str, key: &str) -> Vec<(usize, String)> {
     let (mut here, mut out) = (false, Vec::new());
     for (number, line) in lines {
         let line = line.trim();
@@ -182,7 +182,15 @@ pub(crate) fn quadlet_folders(view: &View<'_>) -> [String; 2] {
 
 /// Quadlet files: path and name.
 pub(crate) fn quadlets(view: &View<'_>) -> impl Iterator<Item = (String, String)> {
-    let kinds = ["container", "pod", "kube", "image", "build", "volume", "network"];
+    let kinds = [
+        "container",
+        "pod",
+        "kube",
+        "image",
+        "build",
+        "volume",
+        "network",
+    ];
     let mut out = Vec::new();
     for folder in quadlet_folders(view) {
         for item in view.below(&folder) {
@@ -248,9 +256,26 @@ impl Presets {
         let names = [Some(unit.to_owned()), template(unit)];
         let fits = |preset: &&Preset| {
             let pattern = preset.pattern.as_bytes();
-            names.iter().flatten().any(|name| glob(pattern, name.as_bytes()))
+            names
+                .iter()
+                .flatten()
+                .any(|name| glob(pattern, name.as_bytes()))
         };
         self.0.iter().find(fits)
+    }
+
+    /// The line that leaves off a unit that is enabled; none where one that is to be enabled brings it
+    /// along (`Also=`): systemctl disables first, and enables then.
+    pub(crate) fn against<'p>(&'p self, view: &View<'_>, unit: &str) -> Option<&'p Preset> {
+        let preset = self.of(unit).filter(|preset| preset.disables())?;
+        let brings = |other: &Enabled| {
+            let on = self.of(&other.unit).is_none_or(Preset::enables);
+            let file = unit_file(view, &other.unit).filter(|_| on);
+            let also = file.map(|file| values(&view.lines(&file), "Install", "Also"));
+            let mut also = also.iter().flatten();
+            also.any(|(_, units)| units.split_whitespace().any(|also| also == unit))
+        };
+        (!enabled(view).iter().any(brings)).then_some(preset)
     }
 
     /// Lines that enable one unit by its name.
@@ -276,5 +301,7 @@ pub(crate) fn is_agent(unit: &str) -> bool {
         "ec2-*",
         "coreos-*",
     ];
-    AGENTS.iter().any(|pattern| glob(pattern.as_bytes(), unit.as_bytes()))
+    AGENTS
+        .iter()
+        .any(|pattern| glob(pattern.as_bytes(), unit.as_bytes()))
 }

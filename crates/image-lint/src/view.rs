@@ -88,7 +88,9 @@ impl<'a> View<'a> {
                 let found = resolve(&booted, &at_boot(path).unwrap_or_else(|| path.clone()))?;
                 // Back to where the image has it.
                 let below = found.strip_prefix(&self::path("/etc"));
-                Some(below.map_or_else(|| found.clone(), |below| self::path(USR_ETC).concat(&below)))
+                Some(
+                    below.map_or_else(|| found.clone(), |below| self::path(USR_ETC).concat(&below)),
+                )
             })
         };
         Self {
@@ -180,6 +182,14 @@ impl<'a> View<'a> {
         })
     }
 
+    /// As [`bytes`](Self::bytes), for a file that is looked into only if it is kept.
+    pub(crate) fn peek(&self, item: &Item<'_>) -> Vec<u8> {
+        let index = self.index(&item.path).filter(|_| item.is_file());
+        let small = index.filter(|&index| (self.size)(index) <= MAX_TEXT);
+        let bytes = small.and_then(|index| (self.read)(&item.path, index));
+        bytes.unwrap_or_default()
+    }
+
     /// The lines of a text file with their numbers, links followed; none if it is not there.
     pub(crate) fn lines(&self, path: &str) -> Vec<(usize, String)> {
         let Ok(path) = TreePath::new(path) else {
@@ -214,7 +224,11 @@ impl<'a> View<'a> {
 
     /// What was to be read and could not be.
     pub(crate) fn unread(&self) -> Vec<String> {
-        self.unread.borrow().iter().map(ToString::to_string).collect()
+        self.unread
+            .borrow()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 }
 

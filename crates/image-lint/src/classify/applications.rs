@@ -33,7 +33,7 @@ pub(super) fn applications(view: &View<'_>, packages: &Packages, found: &mut Fou
             format!("the unit {unit} of the image's own")
         } else if preset.is_some_and(|p| p.enables() && in_etc(&p.path)) {
             format!("{unit}, enabled by a preset of the image's own")
-        } else if preset.is_some_and(|p| p.disables()) {
+        } else if presets.against(view, unit).is_some() {
             format!("{unit}, which is enabled although the presets of the packages leave it off")
         } else if packages.own(&file) == Some(false)
             && !preset.is_some_and(|p| p.enables() && p.is_explicit())
@@ -47,7 +47,13 @@ pub(super) fn applications(view: &View<'_>, packages: &Packages, found: &mut Fou
             Some(_) => &enabled.link,
             None => &file,
         };
-        found.add(Specific, Likely, path, None, format!("an application: {what}"));
+        found.add(
+            Specific,
+            Likely,
+            path,
+            None,
+            format!("an application: {what}"),
+        );
         found.add(Final, Likely, path, None, format!("an application: {what}"));
     }
     for (path, name) in quadlets(view) {
@@ -69,7 +75,13 @@ pub(super) fn applications(view: &View<'_>, packages: &Packages, found: &mut Fou
             let path = item.path.to_string();
             let ours = item.is_file() && item.name().ends_with(end);
             if ours && packages.own(&path) != Some(true) {
-                found.add(Specific, Likely, &path, None, format!("{what} in the image"));
+                found.add(
+                    Specific,
+                    Likely,
+                    &path,
+                    None,
+                    format!("{what} in the image"),
+                );
             }
         }
     }

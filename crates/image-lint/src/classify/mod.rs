@@ -60,11 +60,17 @@ pub(crate) fn classify(
     let mut found = Found { view, out };
     build::marks(view, &mut found);
     people::people(view, &mut found);
-    network::network(view, &mut found);
+    network::network(view, packages, &mut found);
     applications::applications(view, packages, &mut found);
     let mut evidence = found.out;
     // In the order of the tree; the paths are written out, so components are compared.
-    let key = |e: &Evidence| (TreePath::new(&e.path).unwrap_or_default(), e.line, e.speaks_for);
+    let key = |e: &Evidence| {
+        (
+            TreePath::new(&e.path).unwrap_or_default(),
+            e.line,
+            e.speaks_for,
+        )
+    };
     evidence.sort_by_cached_key(key);
     evidence.dedup();
 
@@ -132,7 +138,9 @@ fn role(evidence: &[Evidence], declared: Option<Role>) -> (Role, Certainty) {
 /// found makes it likely that it is generic; certain is it only where it says so besides.
 fn scope(evidence: &[Evidence], declared: Option<Scope>) -> (Scope, Certainty) {
     let specific = strongest(evidence, SpeaksFor::Specific);
-    let count = evidence.iter().filter(|e| e.speaks_for == SpeaksFor::Specific);
+    let count = evidence
+        .iter()
+        .filter(|e| e.speaks_for == SpeaksFor::Specific);
     match (declared, specific) {
         (_, Some(certainty @ (Certainty::Likely | Certainty::Certain))) => {
             (Scope::Specific, certainty)

@@ -1,6 +1,7 @@
 //! The network of one site.
 
 use super::Found;
+use crate::packages::Packages;
 use crate::report::Certainty::{self, Certain, Hint, Likely};
 use crate::report::SpeaksFor::Specific;
 use crate::view::{View, lines};
@@ -19,7 +20,7 @@ const STATIC: [&str; 10] = [
     "gateway",
     "ipaddr",
     "dns=",
-    "macaddress",
+    "macaddress=",
     "method=manual",
     "ssid",
     "nameservers:",
@@ -27,7 +28,7 @@ const STATIC: [&str; 10] = [
     "- to:",
 ];
 
-pub(super) fn network(view: &View<'_>, found: &mut Found<'_, '_>) {
+pub(super) fn network(view: &View<'_>, packages: &Packages, found: &mut Found<'_, '_>) {
     for (folder, ends) in FOLDERS {
         for item in view.below(&view.etc(folder)) {
             let name = item.name();
@@ -40,9 +41,11 @@ pub(super) fn network(view: &View<'_>, found: &mut Found<'_, '_>) {
             }
         }
     }
-    // What comes with the system is for every machine, unless it gives an address.
+    // What comes with a package is for every machine, whatever addresses are in it.
     for item in view.children("/usr/lib/systemd/network") {
-        if item.is_file() && judge(&lines(&view.bytes(item))).0 == Certain {
+        let ends = FOLDERS[0].1.iter().any(|end| item.name().ends_with(end));
+        let ours = packages.own(&item.path.to_string()) == Some(false);
+        if item.is_file() && ends && ours && judge(&lines(&view.bytes(item))).0 == Certain {
             say(view, found, item);
         }
     }
@@ -62,7 +65,9 @@ pub(super) fn network(view: &View<'_>, found: &mut Found<'_, '_>) {
         let value = argument.strip_prefix("ip=");
         let of_a_site = |value: &str| {
             let last = value.rsplit(':').next().unwrap_or_default();
-            let any = ["dhcp", "on", "any", "dhcp6", "auto6", "either6", "link6", "off", "none"];
+            let any = [
+                "dhcp", "on", "any", "dhcp6", "auto6", "either6", "link6", "off", "none",
+            ];
             !any.contains(&last) || value.starts_with(|c: char| c.is_ascii_digit())
         };
         if value.is_some_and(of_a_site) {
@@ -84,8 +89,12 @@ fn say(view: &View<'_>, found: &mut Found<'_, '_>, item: &crate::view::Item<'_>)
 
 /// How sure it is that a file is for one site, and by which line.
 fn judge(text: &[(usize, String)]) -> (Certainty, Option<usize>) {
-    let text = text.iter().map(|(n, line)| (*n, line.trim().to_lowercase()));
-    let text: Vec<_> = text.filter(|(_, line)| !line.starts_with(['#', ';'])).collect();
+    let text = text
+        .iter()
+        .map(|(n, line)| (*n, line.trim().to_lowercase()));
+    let text: Vec<_> = text
+        .filter(|(_, line)| !line.starts_with(['#', ';']))
+        .collect();
     let fixed = text.iter().find(|(_, line)| {
         let empty = line.ends_with(['=']);
         !empty && STATIC.iter().any(|word| line.starts_with(word))

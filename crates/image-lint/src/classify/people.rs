@@ -60,12 +60,20 @@ fn keys(view: &View<'_>, found: &mut Found<'_, '_>) {
             (!text.is_empty() && !text.starts_with('#')).then_some(line)
         };
         if let Some(line) = text.filter_map(key).next() {
-            found.add(Specific, Certain, &path, Some(line), "a key that lets somebody in");
+            found.add(
+                Specific,
+                Certain,
+                &path,
+                Some(line),
+                "a key that lets somebody in",
+            );
         }
     }
     for line in drop_in_lines(view, "tmpfiles.d") {
         let path = plain_path(line.field(1)).unwrap_or_default();
-        if path.contains("authorized_keys") && line.field(0).starts_with(['f', 'w']) {
+        // With `^`, what is written is a credential that the machine gets.
+        let kind = line.field(0);
+        if path.contains("authorized_keys") && kind.starts_with(['f', 'w']) && !kind.contains('^') {
             let what = "writes a key that lets somebody in";
             found.add(Specific, Certain, &line.path, Some(line.line), what);
         }
@@ -76,12 +84,24 @@ fn keys(view: &View<'_>, found: &mut Found<'_, '_>) {
 fn identity(view: &View<'_>, found: &mut Found<'_, '_>) {
     let path = view.etc("machine-id");
     if let Some((line, _)) = machine_id(view) {
-        found.add(Specific, Certain, &path, Some(line), "the identity of one machine");
+        found.add(
+            Specific,
+            Certain,
+            &path,
+            Some(line),
+            "the identity of one machine",
+        );
     }
     for item in view.children(&view.etc("ssh")) {
         if is_host_key(item.name()) {
             let path = item.path.to_string();
-            found.add(Specific, Certain, &path, None, "the host key of one machine");
+            found.add(
+                Specific,
+                Certain,
+                &path,
+                None,
+                "the host key of one machine",
+            );
         }
     }
     let path = view.etc("hostname");
@@ -89,7 +109,13 @@ fn identity(view: &View<'_>, found: &mut Found<'_, '_>) {
         let name = name.trim();
         let any = name.is_empty() || name.starts_with('#') || ANY_HOST.contains(&name);
         if !any && !name.contains('?') {
-            found.add(Specific, Likely, &path, Some(line), format!("the name {name}"));
+            found.add(
+                Specific,
+                Likely,
+                &path,
+                Some(line),
+                format!("the name {name}"),
+            );
         }
     }
 }

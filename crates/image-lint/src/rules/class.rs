@@ -40,12 +40,18 @@ pub(super) fn declared(subject: &Subject<'_, '_>) -> Vec<Hit> {
     let mut out = Vec::new();
     if let Some(role) = declared.role {
         out.extend(against(subject, against_role(role)).map(|evidence| {
-            at(evidence, format!("{}, and {ROLE} says {role}", evidence.what))
+            at(
+                evidence,
+                format!("{}, and {ROLE} says {role}", evidence.what),
+            )
         }));
     }
     if declared.scope == Some(Scope::Generic) {
         out.extend(against(subject, SpeaksFor::Specific).map(|evidence| {
-            at(evidence, format!("{}, and {SCOPE} says generic", evidence.what))
+            at(
+                evidence,
+                format!("{}, and {SCOPE} says generic", evidence.what),
+            )
         }));
     }
     out
@@ -55,7 +61,10 @@ pub(super) fn labels(subject: &Subject<'_, '_>) -> Vec<Hit> {
     // Of a tree without an image nothing can be said.
     match subject.class.declared.bootable || !subject.has_labels {
         true => Vec::new(),
-        false => vec![hit("/", "neither containers.bootc nor ostree.bootable is set")],
+        false => vec![hit(
+            "/",
+            "neither containers.bootc nor ostree.bootable is set",
+        )],
     }
 }
 
@@ -66,11 +75,7 @@ pub(super) fn required(subject: &Subject<'_, '_>, require: &[Requirement]) -> Ve
     let mut out = Vec::new();
     for requirement in require {
         let (met, wanted, contrary) = match *requirement {
-            Requirement::Role(role) => (
-                class.role == role,
-                role.to_string(),
-                against_role(role),
-            ),
+            Requirement::Role(role) => (class.role == role, role.to_string(), against_role(role)),
             Requirement::Scope(scope) => (
                 class.scope == scope,
                 scope.to_string(),
@@ -86,11 +91,17 @@ pub(super) fn required(subject: &Subject<'_, '_>, require: &[Requirement]) -> Ve
         let before = out.len();
         let evidence = class.evidence.iter().filter(|e| e.speaks_for == contrary);
         out.extend(evidence.map(|evidence| {
-            let what = format!("{} speaks for {contrary}, and {wanted} is required", evidence.what);
+            let what = format!(
+                "{} speaks for {contrary}, and {wanted} is required",
+                evidence.what
+            );
             at(evidence, what)
         }));
         if out.len() == before {
-            out.push(hit("/", format!("nothing speaks for {wanted}, which is required")));
+            out.push(hit(
+                "/",
+                format!("nothing speaks for {wanted}, which is required"),
+            ));
         }
     }
     out

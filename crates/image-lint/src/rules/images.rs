@@ -33,7 +33,11 @@ pub(super) fn bound(subject: &Subject<'_, '_>) -> Vec<Hit> {
         };
         let kinds: [&[u8]; 2] = [b".image", b".container"];
         if !kinds.iter().any(|kind| end.as_bytes().ends_with(kind)) {
-            out.push(hit_item(view, item, "neither a .image nor a .container file"));
+            out.push(hit_item(
+                view,
+                item,
+                "neither a .image nor a .container file",
+            ));
         } else if image(view, &end.to_string()).is_none() {
             out.push(hit_item(view, item, "no Image= in it"));
         }
@@ -64,7 +68,9 @@ pub(super) fn quadlets(subject: &Subject<'_, '_>) -> Vec<Hit> {
         .filter(|(path, _)| {
             let lines = view.lines(path);
             let named = ["Image", "Rootfs"];
-            named.iter().all(|key| value(&lines, "Container", key).is_none())
+            named
+                .iter()
+                .all(|key| value(&lines, "Container", key).is_none())
         })
         .map(|(path, _)| hit(path, "neither Image= nor Rootfs="))
         .collect()

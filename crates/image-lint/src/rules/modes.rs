@@ -12,7 +12,11 @@ pub(super) fn world_writable(subject: &Subject<'_, '_>) -> Vec<Hit> {
         let open = (item.is_file() || item.is_directory() && mode & STICKY == 0) && mode & 0o2 != 0;
         let before = subject.base.and_then(|base| base(&item.path));
         if open && before.is_none_or(|before| before.mode & 0o2 == 0) {
-            out.push(hit_item(view, item, format!("everybody may write to it ({mode:04o})")));
+            out.push(hit_item(
+                view,
+                item,
+                format!("everybody may write to it ({mode:04o})"),
+            ));
         }
     }
     out
@@ -38,10 +42,17 @@ pub(super) fn setuid(subject: &Subject<'_, '_>) -> Vec<Hit> {
         let was = match before {
             None => "the base does not have it".to_owned(),
             Some(before) => {
-                format!("{:04o} {}:{} in the base", before.mode, before.uid, before.gid)
+                format!(
+                    "{:04o} {}:{} in the base",
+                    before.mode, before.uid, before.gid
+                )
             }
         };
-        out.push(hit_item(view, item, format!("{mode:04o} {uid}:{gid}; {was}")));
+        out.push(hit_item(
+            view,
+            item,
+            format!("{mode:04o} {uid}:{gid}; {was}"),
+        ));
     }
     out
 }

@@ -86,7 +86,10 @@ pub(super) fn run_tmp(subject: &Subject<'_, '_>) -> Vec<Hit> {
     let view = subject.view;
     let mut out = Vec::new();
     for top in ["/run", "/tmp"] {
-        out.extend(view.children(top).map(|item| hit_item(view, item, "hidden at run time")));
+        out.extend(
+            view.children(top)
+                .map(|item| hit_item(view, item, "hidden at run time")),
+        );
     }
     out
 }

@@ -98,22 +98,35 @@ const LINKS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/lib/systemd", "/usr/loc
 /// What is made when the system runs, or lies outside of the image; and documentation, which images
 /// leave out by intent (alternatives keep their links to it).
 const ELSEWHERE: [&str; 13] = [
-    "/run", "/proc", "/sys", "/dev", "/tmp", "/var", "/sysroot", "/boot", "/efi", "/usr/share/man",
-    "/usr/share/doc", "/usr/share/info", "/usr/share/locale",
+    "/run",
+    "/proc",
+    "/sys",
+    "/dev",
+    "/tmp",
+    "/var",
+    "/sysroot",
+    "/boot",
+    "/efi",
+    "/usr/share/man",
+    "/usr/share/doc",
+    "/usr/share/info",
+    "/usr/share/locale",
 ];
 
 pub(super) fn dangling_links(subject: &Subject<'_, '_>) -> Vec<Hit> {
     let view = subject.view;
     let mut out = Vec::new();
     let units = view.etc("systemd/system");
-    for top in LINKS.iter().copied().chain([view.etc]) {
+    for top in [view.etc].into_iter().chain(LINKS) {
         for item in view.below(top) {
             let What::Symlink(target) = item.what else {
                 continue;
             };
             // Units have a rule of their own.
             let unit = [&*units, "/usr/lib/systemd/system", "/usr/lib/systemd/user"];
-            let unit = unit.iter().any(|folder| item.path.starts_with(&path(folder)));
+            let unit = unit
+                .iter()
+                .any(|folder| item.path.starts_with(&path(folder)));
             if unit || view.resolve(&item.path).is_some() || leads_elsewhere(view.etc, item, target)
             {
                 continue;
@@ -148,7 +161,15 @@ fn leads_elsewhere(etc: &str, item: &crate::view::Item<'_>, target: &[u8]) -> bo
     };
     let gone = |folder: &&str| end.starts_with(&path(folder));
     // The links of an ostree system lead into /var.
-    let var = ["/home", "/root", "/opt", "/srv", "/mnt", "/media", "/usr/local"];
+    let var = [
+        "/home",
+        "/root",
+        "/opt",
+        "/srv",
+        "/mnt",
+        "/media",
+        "/usr/local",
+    ];
     ELSEWHERE.iter().any(|folder| gone(&folder)) || var.iter().any(|folder| gone(&folder))
 }
 
@@ -159,5 +180,9 @@ pub(super) fn injected(subject: &Subject<'_, '_>) -> Vec<Hit> {
         let item = view.get(path);
         item.is_some_and(|item| item.is_file() && view.size(item) == 0)
     };
-    files.iter().filter(empty).map(|path| hit(path, "empty")).collect()
+    files
+        .iter()
+        .filter(empty)
+        .map(|path| hit(path, "empty"))
+        .collect()
 }

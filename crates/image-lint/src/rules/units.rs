@@ -24,7 +24,11 @@ pub(super) fn dangling(subject: &Subject<'_, '_>) -> Vec<Hit> {
             let there = unit_file(view, item.name()).is_some() || is_generated(view, item.name());
             if !(by_name && there) {
                 let target = pleach_fs_tree::escape(target);
-                out.push(hit_item(view, item, format!("{target} is not in the image")));
+                out.push(hit_item(
+                    view,
+                    item,
+                    format!("{target} is not in the image"),
+                ));
             }
         }
     }
@@ -41,7 +45,7 @@ pub(super) fn presets(subject: &Subject<'_, '_>) -> Vec<Hit> {
         if !is_installable(view, &enabled.unit) {
             continue;
         }
-        if let Some(preset) = presets.of(&enabled.unit).filter(|preset| preset.disables()) {
+        if let Some(preset) = presets.against(view, &enabled.unit) {
             let (unit, path, line) = (&enabled.unit, &preset.path, preset.line);
             let what = format!("{unit} is enabled; {path}:{line} disables it");
             out.push(hit(&enabled.link, what));
@@ -57,9 +61,9 @@ pub(super) fn pending(subject: &Subject<'_, '_>) -> Vec<Hit> {
     let mut out = Vec::new();
     for (preset, unit) in presets.explicit() {
         // Of a unit named twice the first line decides.
-        let decides = presets.of(unit).is_some_and(|first| {
-            (&first.path, first.line) == (&preset.path, preset.line)
-        });
+        let decides = presets
+            .of(unit)
+            .is_some_and(|first| (&first.path, first.line) == (&preset.path, preset.line));
         if !decides || unit.contains('@') || !is_installable(view, unit) || is_on(view, unit) {
             continue;
         }
@@ -75,7 +79,8 @@ fn is_installable(view: &View<'_>, unit: &str) -> bool {
     };
     let lines = view.lines(&file);
     let keys = ["WantedBy", "RequiredBy", "UpheldBy", "Alias"];
-    keys.iter().any(|key| !values(&lines, "Install", key).is_empty())
+    keys.iter()
+        .any(|key| !values(&lines, "Install", key).is_empty())
 }
 
 /// Whether a link starts the unit, or makes it another name; or it is masked.
