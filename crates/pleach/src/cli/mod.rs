@@ -11,6 +11,7 @@ mod gc;
 pub(crate) mod image;
 mod inject;
 mod inspect;
+pub(crate) mod judge;
 mod lint;
 mod local;
 pub(crate) mod ostree;

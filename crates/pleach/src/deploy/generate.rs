@@ -23,6 +23,8 @@ enum What {
     EtcSchema,
     /// The JSON schema of what `pleach plan` prints.
     PlanSchema,
+    /// The JSON schema of what `pleach lint` prints.
+    LintSchema,
     /// What each route carries, as Markdown.
     Placement,
 }
@@ -33,6 +35,10 @@ impl Generate {
             What::Reference => print!("{}", reference(command)),
             What::EtcSchema => println!("{}", serde_json::to_string_pretty(&json::schema())?),
             What::PlanSchema => println!("{}", serde_json::to_string_pretty(&plan::schema())?),
+            What::LintSchema => {
+                let schema = schemars::schema_for!(pleach_image_lint::Report);
+                println!("{}", serde_json::to_string_pretty(&schema)?);
+            }
             What::Placement => print!("{}", policy::page()),
         }
         Ok(End::Fine)

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 /// What is asked for, and where it is kept.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("reference", "docs/cli.md"),
     ("etc-schema", "docs/schemas/etc.json"),
+    ("lint-schema", "docs/schemas/lint.json"),
     ("plan-schema", "docs/schemas/plan.json"),
     ("placement", "docs/placement.md"),
 ];

@@ -15,6 +15,7 @@ mod etc;
 mod generated;
 mod hello_image;
 mod images;
+mod lint;
 mod parts;
 mod secrecy;
 
