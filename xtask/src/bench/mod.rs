@@ -2,6 +2,7 @@
 
 mod etc;
 mod figures;
+mod inspect;
 mod layers;
 mod volume;
 
@@ -38,6 +39,8 @@ enum What {
     Layers,
     /// The three-way merge of /etc; the peer is ostree.
     Etc,
+    /// A look into an image of a gigabyte; the peer is gzip with sha256sum.
+    Inspect,
 }
 
 impl Bench {
@@ -51,6 +54,10 @@ impl Bench {
                 layers::run(workspace, self.pairs, &self.image, &self.rows)
             }
             (What::Layers, _) => bail!("--sizes is for etc; layers has those of the image"),
+            (What::Inspect, []) if self.image.is_empty() && self.rows.is_empty() => {
+                inspect::run(workspace, self.pairs)
+            }
+            (What::Inspect, _) => bail!("inspect makes its own image"),
             (What::Etc, _) if !self.image.is_empty() || !self.rows.is_empty() => {
                 bail!("--image and --rows are for layers")
             }
