@@ -6,6 +6,7 @@ mod display;
 mod glob;
 mod own;
 mod packages;
+mod pair;
 mod policy;
 mod report;
 mod rules;
@@ -19,6 +20,11 @@ use std::collections::BTreeMap;
 use pleach_fs_tree::{Metadata, Tree, TreePath};
 
 pub use own::{Own, OwnError};
+pub use pair::{
+    AccountChange, AccountKind, Change, EtcMerge, EtcMergeEntry, FileChange, KargChange,
+    MAX_DATABASE, PAIR_FORMAT_VERSION, PackageChange, Pair, UnitChange, UnitState, VarContent,
+    pair, pair_wants,
+};
 pub use policy::{Allow, Policy, PolicyError, Requirement};
 pub use report::{
     Certainty, Declared, Evidence, FORMAT_VERSION, Finding, Report, Role, Scope, Severity,

@@ -5,5 +5,6 @@ mod cases;
 mod document;
 mod images;
 mod layers;
+mod pair;
 mod policy;
 mod support;
