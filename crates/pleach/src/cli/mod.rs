@@ -4,6 +4,7 @@
 mod compare;
 pub(crate) mod config;
 pub(crate) mod derive;
+mod diff;
 pub(crate) mod etc;
 pub(crate) mod exit;
 pub(crate) mod fetch;
@@ -35,6 +36,7 @@ pub(crate) enum Verb {
     Gc(gc::Gc),
     Inspect(inspect::Inspect),
     Lint(lint::Lint),
+    Diff(diff::Diff),
     Unpack(unpack::Unpack),
     Config(config::Config),
     Plan(plan::Plan),
@@ -52,6 +54,7 @@ impl Verb {
             Self::Gc(verb) => verb.run(),
             Self::Inspect(verb) => verb.run(),
             Self::Lint(verb) => verb.run(),
+            Self::Diff(verb) => verb.run(),
             Self::Unpack(verb) => verb.run(),
             Self::Config(verb) => verb.run(),
             Self::Plan(verb) => verb.run(),

@@ -1,7 +1,7 @@
 //! `pleach etc plan`.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -114,7 +114,7 @@ impl Plan {
         })
     }
 
-    fn afar(&self, capture: &std::path::Path) -> Result<Planned> {
+    fn afar(&self, capture: &Path) -> Result<Planned> {
         let capture = compare::read(capture)?;
         let (mut current, mounts) = sides::captured(&capture)?;
         let pristine = match &self.from {
@@ -181,6 +181,48 @@ fn unread(current: &Etc) -> Result<Vec<String>> {
         }
     }
     Ok(notes)
+}
+
+/// A machine, by a capture of it or by its `/etc`.
+#[derive(Clone, Copy)]
+pub(in crate::cli) enum On<'a> {
+    Capture(&'a Path),
+    Etc(&'a Path),
+}
+
+/// What the merge does on a machine that goes from one image's defaults to another's, and what could
+/// not be compared.
+pub(in crate::cli) fn between(
+    pristine: Etc,
+    new: Etc,
+    on: On<'_>,
+    shipped: bool,
+) -> Result<(MergePlan, Vec<String>)> {
+    let (mut notes, mut pins, mut etc) = (Vec::new(), Vec::new(), None);
+    let current = match on {
+        On::Capture(path) => {
+            let (mut current, mounts) = sides::captured(&compare::read(path)?)?;
+            for path in &mounts {
+                sides::hide(&mut current, path, &pristine)?;
+                let hidden = "mounted; what is below counts as untouched";
+                notes.push(format!("/etc{path}: {hidden}"));
+            }
+            notes.extend(unread(&current)?);
+            current
+        }
+        On::Etc(path) => {
+            let dir = open_dir(path)?;
+            pins = ledger_file::read(&dir, path)?.pins();
+            let current = sides::scan_dir(&dir, path)?;
+            etc = Some((dir, path));
+            current
+        }
+    };
+    let etc = etc.as_ref().map(|(dir, path)| (dir, *path));
+    let policies = Effective::read(None, etc, shipped)?.policies(pins);
+    let mut trees = Trees::new(pristine, current, new);
+    notes.append(&mut trees.notes);
+    Ok((trees.plan(&policies)?, notes))
 }
 
 /// Three trees whose labels can be compared, or have none.
