@@ -8,7 +8,8 @@ use serde_json::json;
 use super::exit::End;
 use super::fetch::Source;
 use super::judge::{Asking, Judging, judge};
-use super::output::{self, Format};
+use super::output;
+use super::report::{junit, sarif};
 
 /// Classify an image and check it, without running it and without being root.
 ///
@@ -32,7 +33,21 @@ pub(crate) struct Lint {
     #[command(flatten)]
     source: Source,
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: LintFormat,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum LintFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// For machines.
+    Json,
+    /// SARIF 2.1.0, for code-scanning services.
+    Sarif,
+    /// JUnit XML: a test for each rule.
+    Junit,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -53,16 +68,19 @@ impl Lint {
             output::print(&list(self.format)?)?;
             return Ok(End::Fine);
         };
-        let report = judge(image, &self.source, &self.judging, &policy)?.report;
-        match self.format {
-            Format::Human => output::print(&report.to_string())?,
-            Format::Json => output::print(&(serde_json::to_string_pretty(&report)? + "\n"))?,
-        }
         let least = match self.fail_on {
             FailOn::Note => Severity::Note,
             FailOn::Warning => Severity::Warning,
             FailOn::Error => Severity::Error,
         };
+        let judged = judge(image, &self.source, &self.judging, &policy)?;
+        let (name, report) = (&judged.name, &judged.report);
+        output::print(&match self.format {
+            LintFormat::Human => report.to_string(),
+            LintFormat::Json => serde_json::to_string_pretty(report)? + "\n",
+            LintFormat::Sarif => serde_json::to_string_pretty(&sarif::lint(report, name))? + "\n",
+            LintFormat::Junit => junit::lint(report, name, least)?,
+        })?;
         Ok(match report.worst() >= Some(least) {
             true => End::Differs,
             false => End::Fine,
@@ -70,8 +88,8 @@ impl Lint {
     }
 }
 
-fn list(format: Format) -> Result<String> {
-    if format == Format::Json {
+fn list(format: LintFormat) -> Result<String> {
+    if format != LintFormat::Human {
         let rules = rules().iter().map(|rule| {
             json!({
                 "id": rule.id,

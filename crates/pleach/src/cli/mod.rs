@@ -20,6 +20,7 @@ pub(crate) mod output;
 pub(crate) mod plan;
 pub(crate) mod private;
 mod remainder;
+pub(crate) mod report;
 mod split;
 mod unpack;
 pub(crate) mod verdicts;
@@ -37,6 +38,7 @@ pub(crate) enum Verb {
     Inspect(inspect::Inspect),
     Lint(lint::Lint),
     Diff(diff::Diff),
+    Report(report::Report),
     Unpack(unpack::Unpack),
     Config(config::Config),
     Plan(plan::Plan),
@@ -55,6 +57,7 @@ impl Verb {
             Self::Inspect(verb) => verb.run(),
             Self::Lint(verb) => verb.run(),
             Self::Diff(verb) => verb.run(),
+            Self::Report(verb) => verb.run(),
             Self::Unpack(verb) => verb.run(),
             Self::Config(verb) => verb.run(),
             Self::Plan(verb) => verb.run(),

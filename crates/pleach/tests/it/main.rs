@@ -17,6 +17,7 @@ mod hello_image;
 mod images;
 mod lint;
 mod parts;
+mod reports;
 mod secrecy;
 
 use std::path::Path;
