@@ -41,7 +41,9 @@ fn part(matrix: &Matrix, shard: &str) -> (String, MatrixReport) {
     )
 }
 
-fn parts(matrix: &Matrix, count: u32) -> Vec<(String, MatrixReport)> {
+type Parts = Vec<(String, MatrixReport)>;
+
+fn parts(matrix: &Matrix, count: u32) -> Parts {
     let parts = 1..=count;
     parts
         .map(|k| part(matrix, &format!("{k}/{count}")))
@@ -136,7 +138,7 @@ fn parts_in_any_order_become_the_same_whole() {
 #[test]
 fn what_is_no_whole_is_refused_by_name() {
     let matrix = matrix(1, 1);
-    let check = |change: &dyn Fn(&mut Vec<(String, MatrixReport)>), expect: &str| {
+    let check = |change: &dyn Fn(&mut Parts), expect: &str| {
         let mut parts = parts(&matrix, 4);
         change(&mut parts);
         let error = merge(parts).expect_err(expect);
