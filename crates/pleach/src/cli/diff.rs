@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use cap_std::fs::Dir;
 use clap::Args;
 use pleach_etc_merge::Finding;
-use pleach_fs_tree::{FileContent, ScanOptions, Tree, TreePath, scan_readable};
+use pleach_fs_tree::{FileContent, Kind, ScanOptions, Tree, TreePath, scan_readable};
 use pleach_image_lint::{
     EtcMerge, EtcMergeEntry, Image, MAX_DATABASE, MAX_TEXT, pair, pair_wants, wants,
 };
@@ -137,7 +137,11 @@ impl Diff {
             sides::of_tree(&side.name, &digests)
         };
         let shipped = !self.no_shipped_policies;
-        let (plan, notes) = plan::between(of(old)?, of(new)?, on, shipped)?;
+        let mut known = plan::Known::new();
+        for side in [old, new] {
+            side.learn(&mut known);
+        }
+        let (plan, notes) = plan::between(of(old)?, of(new)?, on, shipped, known)?;
         let is_conflict = |finding: &Finding| matches!(finding, Finding::Conflict(_));
         let entries = plan.entries().iter().map(|entry| EtcMergeEntry {
             path: format!("/etc{}", entry.path),
@@ -186,6 +190,27 @@ impl Side {
             (Held::Kept(kept), _) => kept.bytes().map(<[u8]>::to_vec),
             (Held::File(_), Some(root)) => read_below(root, path).ok(),
             (Held::File(_), None) => None,
+        }
+    }
+
+    /// Adds the contents of its `/etc` to those that are known.
+    fn learn(&self, known: &mut plan::Known) {
+        for top in ["/etc", "/usr/etc"] {
+            let top = TreePath::new(top).expect("a plain path");
+            let Some(id) = self.tree.lookup(&top) else {
+                continue;
+            };
+            for (below, id) in self.tree.walk_from(id) {
+                let Kind::File(held) = &self.tree.inode(id).kind else {
+                    continue;
+                };
+                let content = held.content();
+                if let Some(digest) = content.digest.filter(|_| content.size <= MAX_TEXT)
+                    && let Some(bytes) = self.read(&top.concat(&below), held)
+                {
+                    known.insert(digest, bytes);
+                }
+            }
         }
     }
 }

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use pleach_booted_state::{CaptureOptions, static_view};
 use pleach_fs_tree::parse_dump;
 use pleach_layer_merge::Layout;
 use serde_json::{Value, json};
 
-use crate::images::put_scratch_image;
+use crate::images::{is_root, put_scratch_image};
 use crate::{pleach, scratch};
 
 const V1: &str = "\
@@ -37,9 +38,14 @@ fn prepare(folder: &Path) {
         .replace("one", "two")
         .replace("level=1", "level=2")
         .replace(
+            "/bin/bash\\n\n",
+            "/bin/bash\\nweb:x:33:33::/:/usr/sbin/nologin\\n\n",
+        )
+        .replace(
             "/var/data file 0644 0:0 0.0 x",
             "/var/data file 0644 0:0 0.0 y",
         );
+    assert!(v2.contains("web:x:33"));
     let again = V1.replace("0.0", "7.0");
     for (tag, dump) in [("v1", V1), ("v2", &v2), ("again", &again)] {
         let tree = parse_dump(dump, Some).expect("a dump");
@@ -120,31 +126,63 @@ fn diff_ends_as_diff_does() {
 
 #[test]
 fn diff_says_what_the_merge_does_on_a_machine() {
+    // The machine's files have to be root's, as the images' are.
+    if !is_root("diff_says_what_the_merge_does_on_a_machine") {
+        return;
+    }
     let folder = scratch();
     prepare(folder.path());
     // The machine has changed one of the two files that the image changes.
-    std::fs::write(folder.path().join("v1/etc/app.conf"), "level=9\n").expect("written");
-    let arguments = [
-        "diff",
-        "oci:images:v1",
-        "oci:images:v2",
-        "--etc=v1/etc",
-        "--format=json",
-    ];
-    let (code, out, stderr) = pleach(folder.path(), &arguments);
-    assert_eq!(code, Some(1), "{stderr}");
-    let found = parse(&out);
+    let etc = folder.path().join("v1/etc");
+    std::fs::write(etc.join("app.conf"), "level=9\n").expect("written");
+    let mut passwd = std::fs::read_to_string(etc.join("passwd")).expect("read");
+    passwd.push_str("carol:x:1001:1001::/home/carol:/bin/bash\n");
+    std::fs::write(etc.join("passwd"), passwd).expect("written");
+    let merge = |machine: &str| {
+        let arguments = [
+            "diff",
+            "oci:images:v1",
+            "oci:images:v2",
+            machine,
+            "--format=json",
+        ];
+        let (code, out, stderr) = pleach(folder.path(), &arguments);
+        assert_eq!(code, Some(1), "{machine}: {stderr}");
+        parse(&out)
+    };
+    let found = merge("--etc=v1/etc");
     kept(&found, "diff.json");
-    let merge = &found["etc_merge"];
-    let entry = |path: &str| {
-        let entries = merge["entries"].as_array().into_iter().flatten();
-        let of = entries.clone().find(|entry| entry["path"] == path);
-        of.unwrap_or_else(|| panic!("no {path} in {merge:#}"))
+    let entry = |found: &Value, path: &str| {
+        let entries = found["etc_merge"]["entries"].as_array().expect("entries");
+        let of = entries.iter().find(|entry| entry["path"] == path);
+        of.unwrap_or_else(|| panic!("no {path} in {found:#}"))
             .clone()
     };
-    assert_eq!(entry("/etc/motd")["resolution"], "image");
-    assert_eq!(entry("/etc/app.conf")["conflict"], true);
-    assert_eq!(merge["conflicts"], 1, "{merge:#}");
+    assert_eq!(entry(&found, "/etc/motd")["resolution"], "image");
+    assert_eq!(entry(&found, "/etc/app.conf")["conflict"], true);
+    // Both sides have new accounts, which the machine keeps.
+    assert_eq!(entry(&found, "/etc/passwd")["conflict"], false, "{found:#}");
+    assert_eq!(found["etc_merge"]["conflicts"], 1, "{found:#}");
+    // Of a capture the same is told, but for what hangs on contents that it has not.
+    let open = |name: &str| {
+        let path = folder.path().join(name);
+        Dir::open_ambient_dir(path, ambient_authority()).expect(name)
+    };
+    let [root, etc, var] = ["v1", "v1/etc", "v1/var"].map(open);
+    let capture = static_view(&root, &etc, &var, &CaptureOptions::default()).expect("a capture");
+    std::fs::write(folder.path().join("capture.json"), capture.to_json()).expect("written");
+    let afar = merge("--machine=capture.json");
+    for path in ["/etc/motd", "/etc/app.conf"] {
+        assert_eq!(entry(&afar, path), entry(&found, path));
+    }
+    let passwd = entry(&afar, "/etc/passwd");
+    let needs = json!("note:needs-contents");
+    assert!(
+        passwd["findings"]
+            .as_array()
+            .is_some_and(|f| f.contains(&needs)),
+        "{passwd}"
+    );
 }
 
 #[test]
