@@ -160,10 +160,19 @@ fn cell(judged: &Judged, number: usize, budget: &mut Budget, lists: &mut Lists) 
             div id={ "c" (number) } tabindex="-1" {
                 @match &judged.outcome {
                     Outcome::Verdict(verdict) => (self::verdict(verdict, number, budget, lists)),
-                    Outcome::NotCompared(why) | Outcome::Failed(why) => p { (cut(why, 2000)) },
+                    Outcome::NotCompared(why) | Outcome::Failed(why) => (reason(why, budget)),
                 }
             }
         }
+    }
+}
+
+fn reason(why: &str, budget: &mut Budget) -> Markup {
+    let text = [cut(why, 2000)];
+    let (shown, left) = budget.fit(&text, |text| escaped(text));
+    html! {
+        @for text in shown { p { (text) } }
+        (more(left))
     }
 }
 

@@ -63,7 +63,7 @@ fn report(images: usize, documents: usize, expected: usize, defects: usize) -> M
     let judged = |(number, cell): (usize, pleach_parity::Cell)| Judged {
         outcome: match number % 10 {
             7 => Outcome::NotCompared("the route does not carry <it>".to_owned()),
-            8 => Outcome::Failed("the machine did not boot".to_owned()),
+            8 => Outcome::Failed("<".repeat(3000)),
             9 => Outcome::Verdict(Box::new(verdict(&cell, expected, defects))),
             _ => Outcome::Verdict(Box::new(verdict(&cell, expected, 0))),
         },
