@@ -54,7 +54,7 @@ pub(super) fn matrices(reports: &[MatrixReport], budget: &mut Budget) -> Markup 
     let mut first = 0;
     // Defects come first, and share alike.
     let mut lists = Lists {
-        budget: budget.share(2),
+        budget: budget.share(4),
         shown: HashMap::new(),
     };
     let mut left: usize = reports.iter().map(|report| report.cells.len()).sum();
@@ -214,7 +214,7 @@ fn verdict(verdict: &Verdict, number: usize, budget: &mut Budget, lists: &mut Li
             }
         }
         @if !verdict.rules.is_empty() {
-            @let (rules, left) = budget.fit(&verdict.rules, |rule| 120 + rule.rule.len());
+            @let (rules, left) = budget.fit(&verdict.rules, |rule| 100 + rule.rule.len());
             h4 { "Expected" }
             @if left > 0 { p.more { (left) " more rules were used; the JSON report has them." } }
             ul {
