@@ -38,5 +38,5 @@ pub use metadata::{Device, Metadata, Timestamp, Xattrs};
 pub use path::{Name, PathError, TreePath};
 pub use resolve::{MAX_SYMLINKS, ResolveError};
 #[cfg(feature = "fs")]
-pub use scan::{Digest, FileContent, ScanError, ScanOptions, scan};
+pub use scan::{Digest, FileContent, ScanError, ScanOptions, scan, scan_readable};
 pub use tree::{Tree, TreeError, Walk};

@@ -65,7 +65,8 @@ pub(crate) struct Cache<'a> {
 }
 
 impl<'a> Cache<'a> {
-    pub(crate) fn new(dir: &'a Dir, options: &'a MergeOptions) -> Self {
+    /// `also` is what an index depends on besides the archive and the options.
+    pub(crate) fn new(dir: &'a Dir, options: &'a MergeOptions, also: &str) -> Self {
         let MergeOptions {
             limits,
             xattrs,
@@ -74,7 +75,7 @@ impl<'a> Cache<'a> {
             threads: _,
             provenance: _,
         } = options;
-        let text = format!("{limits:?} {xattrs:?} {file_digests}");
+        let text = format!("{limits:?} {xattrs:?} {file_digests}{also}");
         Self {
             dir,
             options,

@@ -335,6 +335,7 @@ impl<'a, S: ContentSink> Reader<'a, S> {
 
     fn begin(&mut self, path: TreePath, metadata: Metadata, size: u64) -> Result<(), Fault> {
         // What is promised counts when it comes: an archive that is cut off says so.
+        self.sink.path(&path);
         self.sink
             .begin(&metadata, size.min(self.options.limits.file))?;
         self.file = Some(File {

@@ -2,6 +2,7 @@
 
 mod etc;
 mod figures;
+mod inspect;
 mod layers;
 mod volume;
 
@@ -41,6 +42,8 @@ enum What {
     Layers,
     /// The three-way merge of /etc; the peer is ostree.
     Etc,
+    /// A look into an image of a gigabyte; the peer is gzip with sha256sum.
+    Inspect,
 }
 
 impl Bench {
@@ -55,6 +58,8 @@ impl Bench {
                 layers::run(workspace, self.pairs, images, rows, &self.compression)
             }
             (What::Layers, _) => bail!("--sizes is for etc; layers has those of the image"),
+            (What::Inspect, []) if !self.of_layers() => inspect::run(workspace, self.pairs),
+            (What::Inspect, _) => bail!("inspect makes its own image"),
             (What::Etc, _) if self.of_layers() => {
                 bail!("--image, --rows and --compression are for layers")
             }

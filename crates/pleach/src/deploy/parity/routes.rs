@@ -517,7 +517,7 @@ fn check_output(output: &Path) -> Result<()> {
     Ok(())
 }
 
-fn replace(output: &Path) -> Result<()> {
+pub(super) fn replace(output: &Path) -> Result<()> {
     check_output(output)?;
     files::remove(output)?;
     make_private(output)?;

@@ -2,6 +2,7 @@
 
 mod images;
 mod install;
+mod shards;
 mod time;
 
 use std::collections::BTreeSet;
