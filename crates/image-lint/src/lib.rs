@@ -36,12 +36,19 @@ pub use wants::{MAX_TEXT, wants};
 use packages::Packages;
 use view::View;
 
+/// Gives the bytes of a file, by its path and what the tree holds of it.
+pub type Read<'a, C> = &'a dyn Fn(&TreePath, &C) -> Option<Vec<u8>>;
+/// Gives the layer of a path.
+pub type LayerOf<'a> = &'a dyn Fn(&TreePath) -> Option<usize>;
+/// Gives the metadata that a path has in the base.
+pub type OfBase<'a> = &'a dyn Fn(&TreePath) -> Option<Metadata>;
+
 /// What is looked at: a merged tree, and what else is known of it.
 pub struct Image<'a, C> {
     /// The tree.
     pub tree: &'a Tree<C>,
     /// The bytes of a regular file; `None` where they cannot be had, which the report says.
-    pub read: &'a dyn Fn(&TreePath, &C) -> Option<Vec<u8>>,
+    pub read: Read<'a, C>,
     /// The bytes of a regular file, counted.
     pub size: &'a dyn Fn(&C) -> u64,
     /// Labels of the configuration, and annotations of the manifest, which count more.
@@ -49,12 +56,12 @@ pub struct Image<'a, C> {
     /// The digests of the layers, the lowest first; empty where there are none.
     pub layers: &'a [String],
     /// The layer that put something at a path, by its index.
-    pub layer: &'a dyn Fn(&TreePath) -> Option<usize>,
+    pub layer: LayerOf<'a>,
     /// Regular files of layers that higher ones hide.
     pub hidden: &'a [Hidden<C>],
     /// The metadata that a path has in the image that this one is made from; no such image was given
     /// if it is `None`.
-    pub base: Option<&'a dyn Fn(&TreePath) -> Option<Metadata>>,
+    pub base: Option<OfBase<'a>>,
 }
 
 /// A regular file of a layer that a higher one hides: who pulls the image gets it all the same.

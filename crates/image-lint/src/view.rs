@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use pleach_fs_tree::{Inode, InodeId, Kind, Metadata, Tree, TreePath};
 
-use crate::Image;
 use crate::wants::MAX_TEXT;
+use crate::{Image, LayerOf};
 
 /// What is at a path.
 pub(crate) struct Item<'a> {
@@ -39,6 +39,10 @@ impl Item<'_> {
     }
 }
 
+/// The bytes of a file, by its path and its number among the items.
+type Contents<'a> = Box<dyn Fn(&TreePath, usize) -> Option<Vec<u8>> + 'a>;
+type Resolve<'a> = Box<dyn Fn(&TreePath) -> Option<TreePath> + 'a>;
+
 /// The tree that is looked at, walked once; what it holds of files stays behind closures, so that a
 /// rule is one plain function.
 pub(crate) struct View<'a> {
@@ -46,10 +50,10 @@ pub(crate) struct View<'a> {
     pub(crate) etc: &'static str,
     /// All paths, sorted.
     pub(crate) items: Vec<Item<'a>>,
-    read: Box<dyn Fn(&TreePath, usize) -> Option<Vec<u8>> + 'a>,
+    read: Contents<'a>,
     size: Box<dyn Fn(usize) -> u64 + 'a>,
-    resolve: Box<dyn Fn(&TreePath) -> Option<TreePath> + 'a>,
-    layer: Box<dyn Fn(&TreePath) -> Option<usize> + 'a>,
+    resolve: Resolve<'a>,
+    layer: LayerOf<'a>,
     unread: RefCell<BTreeSet<TreePath>>,
 }
 
@@ -80,7 +84,7 @@ impl<'a> View<'a> {
         let items = items.collect();
         let sizes = ids.clone();
         let (read, size, layer) = (image.read, image.size, image.layer);
-        let resolve: Box<dyn Fn(&TreePath) -> Option<TreePath> + 'a> = if filled {
+        let resolve: Resolve<'a> = if filled {
             Box::new(move |path| resolve(tree, path))
         } else {
             let booted = booted(tree);
@@ -105,7 +109,7 @@ impl<'a> View<'a> {
                 _ => 0,
             }),
             resolve,
-            layer: Box::new(move |path| layer(path)),
+            layer,
             unread: RefCell::default(),
         }
     }

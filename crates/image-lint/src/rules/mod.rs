@@ -12,7 +12,7 @@ mod table;
 mod tree;
 mod units;
 
-use pleach_fs_tree::{Metadata, TreePath};
+use pleach_fs_tree::TreePath;
 
 use crate::classify::Class;
 use crate::packages::Packages;
@@ -50,7 +50,7 @@ pub(crate) struct Subject<'s, 'a> {
     pub(crate) view: &'s View<'a>,
     pub(crate) packages: &'s Packages,
     pub(crate) hidden: &'s [HiddenFile<'s>],
-    pub(crate) base: Option<&'s dyn Fn(&TreePath) -> Option<Metadata>>,
+    pub(crate) base: Option<crate::OfBase<'s>>,
     pub(crate) class: &'s Class,
     /// Whether there is an image, which could have labels.
     pub(crate) has_labels: bool,

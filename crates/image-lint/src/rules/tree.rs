@@ -159,7 +159,7 @@ fn leads_elsewhere(etc: &str, item: &crate::view::Item<'_>, target: &[u8]) -> bo
     let Ok(end) = TreePath::new(at.join(&b'/')) else {
         return false;
     };
-    let gone = |folder: &&str| end.starts_with(&path(folder));
+    let gone = |folder: &str| end.starts_with(&path(folder));
     // The links of an ostree system lead into /var.
     let var = [
         "/home",
@@ -170,7 +170,7 @@ fn leads_elsewhere(etc: &str, item: &crate::view::Item<'_>, target: &[u8]) -> bo
         "/media",
         "/usr/local",
     ];
-    ELSEWHERE.iter().any(|folder| gone(&folder)) || var.iter().any(|folder| gone(&folder))
+    ELSEWHERE.iter().any(|folder| gone(folder)) || var.iter().any(|folder| gone(folder))
 }
 
 pub(super) fn injected(subject: &Subject<'_, '_>) -> Vec<Hit> {
