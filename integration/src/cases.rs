@@ -33,7 +33,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "quadlet",
         variant: Some("podman"),
-        routes: &["derive", "etc", "ignition", "credentials"],
+        routes: &["derive", "etc", "ignition"],
         screen: false,
     },
     Case {

@@ -77,7 +77,7 @@ fn routes_that_carry_the_whole_of_a_case() {
     generic-final.bu: derive etc ignition cloud-init kickstart credentials
     kiosk.bu: derive etc ignition cloud-init kickstart credentials
     postgres.bu: derive etc ignition cloud-init kickstart credentials confext
-    quadlet.bu: derive etc ignition cloud-init kickstart credentials confext
+    quadlet.bu: derive etc ignition cloud-init kickstart
     site-units.bu: derive etc ignition cloud-init kickstart
     site.bu: derive etc ignition kickstart
     ");
