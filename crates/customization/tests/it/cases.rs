@@ -162,10 +162,12 @@ fn booted(found: Option<&serde_json::Value>, digest: &str) -> String {
         true => "passes on each".to_owned(),
         false => format!("passes on {}", passed.join(", ")),
     };
+    // Why it was not another accelerator stands in the record.
+    let machine = text("machine");
+    let machine = machine.split(" (").next().unwrap_or_default();
     let mut out = format!(
-        "\nBooted by {} on {image}, {}. The check {check}.\n",
+        "\nBooted by {} on {image}, {machine}. The check {check}.\n",
         routes.join(", "),
-        text("machine")
     );
     if text("document") != digest {
         out += "The document has changed since.\n";
