@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
+use pleach_integration::disk::discard;
 use pleach_integration::setting::Setting;
 
 use crate::trial;
@@ -133,14 +134,13 @@ fn goes_through(setting: &Setting) -> Result<()> {
             answer.stdout,
             answer.stderr
         );
-        let before = std::mem::replace(
-            &mut disk,
-            folder.join(name).join("boot-1/attempt-1/disk.img"),
-        );
-        // The last one stays, to look at.
-        std::fs::remove_file(before)?;
+        let attempt = folder.join(name).join("boot-1/attempt-1");
+        let before = std::mem::replace(&mut disk, attempt.join("disk.img"));
+        for other in [before, attempt.join("base.img")] {
+            std::fs::remove_file(other)?;
+        }
     }
-    Ok(())
+    discard(&folder)
 }
 
 /// Runs a program, which has to succeed.

@@ -12,14 +12,15 @@ mod kills;
 mod lifecycle;
 mod uefi;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
-use pleach_integration::disk::Disk;
+use pleach_integration::disk::{Disk, discard};
 use pleach_integration::faults::FAULTS;
 use pleach_integration::setting::Setting;
-use pleach_integration::shared::{EVERY, Run, SITE, SPLIT, Shared};
+use pleach_integration::shared::{EVERY, KEPT, Run, SITE, SPLIT, Shared};
 use pleach_parity::{Capture, Control, Route, judge, rules};
 
 fn main() {
@@ -185,7 +186,7 @@ fn units_in_usr_agree(setting: &Setting) -> Result<()> {
         "{}",
         answer.stdout
     );
-    Ok(())
+    discard(Path::new(&output))
 }
 
 fn control_is_sound(setting: &Setting) -> Result<()> {
@@ -243,7 +244,7 @@ fn faults_are_found(setting: &Setting) -> Result<()> {
     let shared = Shared::get(setting)?;
     let folder = setting.output.join("faults");
     let _ = std::fs::remove_dir_all(&folder);
-    let disk = Disk::copy(&shared.folder.join("etc.img"), &folder.join("disk.img"))?;
+    let disk = Disk::copy(&shared.folder.join(KEPT), &folder.join("disk.img"))?;
     for fault in FAULTS {
         (fault.plant)(&disk).with_context(|| format!("planting {}", fault.name))?;
     }
@@ -290,8 +291,5 @@ fn faults_are_found(setting: &Setting) -> Result<()> {
         defects.len(),
         defects.join("\n")
     );
-    // The disks are large and can be made again; console, journal and captures stay.
-    let _ = std::fs::remove_file(disk.path());
-    let _ = std::fs::remove_file(folder.join("boot/boot-1/attempt-1/disk.img"));
-    Ok(())
+    discard(&folder)
 }

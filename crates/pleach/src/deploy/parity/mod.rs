@@ -116,9 +116,13 @@ pub(crate) struct Once {
     booting: BootOptions,
     #[command(flatten)]
     source: Source,
-    /// Where disks, consoles, journals, captures and the report are kept; replaced if it is there.
+    /// Where the routes' disks, consoles, journals, captures and the report are kept; replaced if it is
+    /// there.
     #[arg(long, value_name = "DIR", default_value = "pleach-parity")]
     output: PathBuf,
+    /// Keep each disk as its machine left it, and not only those of machines that failed.
+    #[arg(long, requires = "boot")]
+    keep_disks: bool,
     #[arg(long, value_enum, default_value_t)]
     format: ParityFormat,
 }
@@ -173,7 +177,7 @@ impl Once {
             time,
         )?;
         let found = if self.boot {
-            work.booted(&self.booting, self.control.as_deref())?
+            work.booted(&self.booting, self.control.as_deref(), self.keep_disks)?
         } else {
             work.composed()?
         };
