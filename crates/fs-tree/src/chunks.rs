@@ -22,9 +22,9 @@ impl<T> Default for Chunks<T> {
 impl<T> Chunks<T> {
     /// Items.
     pub fn len(&self) -> usize {
-        self.chunks.last().map_or(0, |last| {
-            (self.chunks.len() - 1) * CHUNK + last.len()
-        })
+        self.chunks
+            .last()
+            .map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
     }
 
     /// Whether there are none.

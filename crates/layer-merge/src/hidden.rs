@@ -1,6 +1,6 @@
 //! What layers have and higher ones hide.
 
-use pleach_fs_tree::{InodeId, Kind, Tree, TreePath};
+use pleach_fs_tree::{Chunks, InodeId, Kind, Tree, TreePath};
 
 use crate::entry::Action;
 use crate::provenance::Provenance;
@@ -50,11 +50,11 @@ pub(crate) fn files<C>(
 pub(crate) fn replaced<C>(
     tree: &Tree<C>,
     provenance: &Provenance,
-    entries: &[Entry<C>],
+    entries: &Chunks<Entry<C>>,
     by: usize,
     out: &mut Vec<Hidden>,
 ) {
-    for entry in entries {
+    for entry in entries.iter() {
         let directory = match &entry.action {
             Action::Whiteout | Action::Opaque => continue,
             Action::Link(_) => false,

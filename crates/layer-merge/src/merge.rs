@@ -279,9 +279,12 @@ impl<'o, C> Merger<'o, C> {
             notes: all_notes,
         } = &mut self.merged;
         all_notes.extend(notes);
+        let remember = self.options.provenance;
         let removals_of = Removals::new(index, &entries, self.options, &self.work);
         let result = removals_of.apply(tree, |tree, target| {
-            hidden::files(tree, provenance, &target.removal.path, index, hidden);
+            if remember {
+                hidden::files(tree, provenance, &target.removal.path, index, hidden);
+            }
             match &target.name {
                 Some(name) => {
                     tree.remove_entry(target.directory, name.as_bytes());
@@ -296,7 +299,9 @@ impl<'o, C> Merger<'o, C> {
         });
         result.map_err(|(number, path, fault)| failed(number, path, fault))?;
 
-        hidden::replaced(tree, provenance, &entries, index, hidden);
+        if remember {
+            hidden::replaced(tree, provenance, &entries, index, hidden);
+        }
         let mut overlay = Overlay::new(tree, self.options, &self.work);
         let mut notes = Notes::new(index);
         for entry in entries {
@@ -312,7 +317,6 @@ impl<'o, C> Merger<'o, C> {
             }
         }
         all_notes.extend(notes.finish());
-        let remember = self.options.provenance;
         overlay.finish().graft(tree, &mut |name, entry| match name {
             _ if !remember => (),
             Some((parent, name)) => provenance.put(parent, name, index, entry),

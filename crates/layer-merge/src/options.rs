@@ -32,8 +32,8 @@ pub struct MergeOptions {
     /// Layers that are read at a time, each with buffers of its own; 0 is one for each processor,
     /// but at most four. With more than one, each is decompressed by one more thread.
     pub threads: usize,
-    /// Remember which entry put each path there. Without, [`Merged::provenance`](crate::Merged)
-    /// knows no path, and less memory is used.
+    /// Remember which entry put each path there, and what it hid. Without, [`Merged::provenance`](crate::Merged)
+    /// and [`Merged::hidden`](crate::Merged) know nothing, and less memory is used.
     pub provenance: bool,
 }
 

@@ -1,7 +1,9 @@
 //! What one layer adds, as a trie above the merged tree of the layers below it. Nothing of the lower
 //! tree changes before the whole layer is in it.
 
-use pleach_fs_tree::{Chunks, Inode, InodeId, Kind, MAX_SYMLINKS, Metadata, Name, Tree, TreePath, escape};
+use pleach_fs_tree::{
+    Chunks, Inode, InodeId, Kind, MAX_SYMLINKS, Metadata, Name, Tree, TreePath, escape,
+};
 
 use crate::graft::{Additions, Leaf, Node, NodeId, ROOT, empty_directory};
 use crate::work::Work;

@@ -76,7 +76,10 @@ fn survives(setting: &Setting, name: &str, seed: u64) -> Result<()> {
     boot.kill()?;
     let (mut random, mut kills, mut up) = (seed, 0, Vec::new());
     for number in 1.. {
-        ensure!(number <= 3 * KILLS, "{kills} of {number} kills cut an upgrade");
+        ensure!(
+            number <= 3 * KILLS,
+            "{kills} of {number} kills cut an upgrade"
+        );
         let mut boot = machine.start()?;
         let came = boot.wait_for("churn: up ");
         up.push(came.with_context(|| format!("after kill {number}, in {}", folder.display()))?);
@@ -88,7 +91,9 @@ fn survives(setting: &Setting, name: &str, seed: u64) -> Result<()> {
             break;
         }
         // A linear congruential generator (Knuth): the same moments in each run, as far as time goes.
-        random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        random = random
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         std::thread::sleep(whole.mul_f64((random >> 32) as f64 / f64::from(u32::MAX)));
         boot.kill()?;
         kills += usize::from(!boot.said()?.contains("churn: done"));
@@ -118,7 +123,10 @@ impl Machine {
         let disk = uefi::install(setting, folder, &setting.base, &["--size", "6442450944"])?;
         let root = format!("loop,offset={}", Esp::sectors().end * 512);
         equip(setting, &disk, &root, &folder.join("mounted"), |root| {
-            fs::write(root.join("ostree/deploy/default/var/lib/site/churn"), churn())?;
+            fs::write(
+                root.join("ostree/deploy/default/var/lib/site/churn"),
+                churn(),
+            )?;
             let deployments = root.join("ostree/deploy/default/deploy");
             for deployment in fs::read_dir(deployments)? {
                 let units = deployment?.path().join("etc/systemd/system");
@@ -186,8 +194,12 @@ impl Boot {
         loop {
             let said = self.said()?;
             // A whole line, and not the shell's echo of the command.
-            let lines = said.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-            let mut lines = lines.map(str::trim_end).filter(|line| !line.starts_with('+'));
+            let lines = said
+                .split_inclusive('\n')
+                .filter(|line| line.ends_with('\n'));
+            let mut lines = lines
+                .map(str::trim_end)
+                .filter(|line| !line.starts_with('+'));
             if let Some(line) = lines.find(|line| line.contains(text)) {
                 return Ok(line.to_owned());
             }

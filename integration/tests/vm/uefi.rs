@@ -161,7 +161,12 @@ fn version(setting: &Setting, tag: &str) -> Result<String> {
 }
 
 /// A disk of an image that falls back to v1.
-pub(crate) fn install(setting: &Setting, folder: &Path, image: &str, more: &[&str]) -> Result<PathBuf> {
+pub(crate) fn install(
+    setting: &Setting,
+    folder: &Path,
+    image: &str,
+    more: &[&str],
+) -> Result<PathBuf> {
     let disk = folder.join("disk.img");
     let path = disk.display().to_string();
     let fallback = version(setting, "v1")?;
