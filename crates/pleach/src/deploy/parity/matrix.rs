@@ -269,7 +269,7 @@ impl MatrixVerb {
             time,
         )?;
         let found = match self.boot {
-            true => work.booted(&self.booting, None),
+            true => work.booted(&self.booting, None, false),
             false => work.composed(),
         };
         found.map(Some)
