@@ -138,6 +138,16 @@ impl Writer<'_> {
         })
     }
 
+    /// Let a staged deployment be written to again, which [`finalize`](Self::finalize) may have sealed
+    /// before it was interrupted.
+    ///
+    /// # Errors
+    /// When it is gone, or its flags cannot be changed.
+    pub fn reopen(&self, staged: &Staged) -> Result<()> {
+        let root = self.sysroot.staged_root(staged)?;
+        seal(&root, &staged.path, false)
+    }
+
     /// Make a staged deployment the one that the machine boots next.
     ///
     /// # Errors

@@ -158,6 +158,7 @@ fn carry_out(
     // Kernel arguments that were changed since.
     let now = machine.arguments(current)?;
     staged.kernel_arguments = now.with_image(staged.kernel_arguments.image);
+    writer.reopen(&staged)?;
     let before = prepared.record.etc.as_ref();
     let merged = etc::merge(&machine.sysroot, current, &staged, before)?;
     output::step(&merged.summary);
