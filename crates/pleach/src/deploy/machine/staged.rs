@@ -16,6 +16,7 @@ use crate::cli::output;
 /// Where it is remembered, below the sysroot; what libostree remembers in /run would not outlast a shutdown
 /// that went wrong.
 const FILE: &str = "ostree/pleach/staged.json";
+const FOLDER: &str = "ostree/pleach";
 
 /// Carry out what `upgrade --stage` prepared; a machine does so when it shuts down.
 ///
@@ -82,25 +83,24 @@ pub(super) fn prepare(
 
 /// Nothing is prepared any more.
 pub(super) fn forget(machine: &Machine) -> Result<()> {
-    match machine.dir.remove_file(FILE) {
-        Err(e) if e.kind() != ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("removing {FILE}"))
-        }
-        _ => Ok(()),
-    }
+    let remove = || match machine.dir.remove_file(FILE) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.and_then(|()| machine.dir.open(FOLDER)?.sync_all()),
+    };
+    remove().with_context(|| format!("removing {FILE}"))
 }
 
 fn write(machine: &Machine, prepared: &Prepared) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let part = format!("{FILE}.part");
-        machine.dir.create_dir_all("ostree/pleach")?;
+        machine.dir.create_dir_all(FOLDER)?;
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
         let mut file = machine.dir.open_with(&part, &options)?;
         file.write_all(&serde_json::to_vec_pretty(prepared)?)?;
         file.sync_all()?;
         machine.dir.rename(&part, &machine.dir, FILE)?;
-        machine.dir.open("ostree/pleach")?.sync_all()
+        machine.dir.open(FOLDER)?.sync_all()
     };
     write().with_context(|| format!("writing {FILE}"))
 }
