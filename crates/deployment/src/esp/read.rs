@@ -1,12 +1,12 @@
 //! What the root has, and what the ESP has.
 
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, File};
 
 use super::plan::{BootFile, Esp, EspEntry, RootEntry};
-use super::{ENTRIES, EntryName, KERNELS, PART};
+use super::{ENTRIES, EntryName, HIDDEN, KERNELS, PART};
 use crate::boot_entry::{self, BootEntry};
 use crate::error::{Error, Result, io};
 use crate::walk::{TreeLimits, open_dir, walk};
@@ -73,10 +73,11 @@ pub fn read(esp: &Dir) -> Result<Esp> {
         }
         for entry in entries.entries().map_err(io("read directory", ENTRIES))? {
             let name = entry.map_err(io("read directory", ENTRIES))?.file_name();
-            let ours = name
+            let left = |name: &str| name.ends_with(PART) || name.ends_with(HIDDEN);
+            if name
                 .to_str()
-                .is_some_and(|name| name.starts_with(OURS) && name.ends_with(PART));
-            if ours {
+                .is_some_and(|name| name.starts_with(OURS) && left(name))
+            {
                 found.unfinished.push(Path::new(ENTRIES).join(name));
             }
         }
@@ -92,9 +93,58 @@ pub fn read(esp: &Dir) -> Result<Esp> {
             Ok(())
         })?;
     }
+    let twins = twins(esp, &found)?;
+    found.twins.extend(twins);
     let space = rustix::fs::fstatvfs(esp).map_err(io("stat filesystem", "."))?;
     found.free = space.f_bavail * space.f_frsize;
     Ok(found)
+}
+
+/// Names of which a rename that was cut short may have left both: each pair that reads the same.
+///
+/// Which clusters a name leads to cannot be asked here. Two files of their own that are alike are taken for
+/// one then, which costs their room and no more.
+fn twins(esp: &Dir, found: &Esp) -> Result<Vec<PathBuf>> {
+    let paths = found.unfinished.iter().chain(found.files.keys());
+    let mut twins = Vec::new();
+    for path in paths {
+        let name = path.to_str().unwrap_or_default();
+        let other = [PART, HIDDEN].iter().find_map(|end| name.strip_suffix(end));
+        let Some(other) = other.map(Path::new).filter(|other| esp.exists(other)) else {
+            continue;
+        };
+        if alike(esp, path, other)? {
+            twins.extend([path.clone(), other.to_owned()]);
+        }
+    }
+    Ok(twins)
+}
+
+/// Whether two files are alike; empty ones have no clusters and are not.
+fn alike(esp: &Dir, one: &Path, other: &Path) -> Result<bool> {
+    let open = |path: &Path| esp.open(path).map_err(io("open", path));
+    let (first, second) = (open(one)?, open(other)?);
+    let size = |file: &File| {
+        file.metadata()
+            .map(|found| found.len())
+            .map_err(io("stat", one))
+    };
+    if size(&first)? != size(&second)? || size(&first)? == 0 {
+        return Ok(false);
+    }
+    let (mut first, mut second) = (BufReader::new(first), BufReader::new(second));
+    loop {
+        let (a, b) = (
+            first.fill_buf().map_err(io("read", one))?,
+            second.fill_buf().map_err(io("read", other))?,
+        );
+        let length = a.len().min(b.len());
+        if length == 0 || a[..length] != b[..length] {
+            return Ok(a.is_empty() && b.is_empty());
+        }
+        first.consume(length);
+        second.consume(length);
+    }
 }
 
 fn if_there(dir: &Dir, path: &str) -> Result<Option<Dir>> {

@@ -126,7 +126,9 @@ fn show(plan: &Plan) -> String {
         Step::RemoveDirectory { path } => format!("remove directory {}\n", path.display()),
         Step::Copy { path, bytes } => format!("copy {} ({} MiB)\n", path.display(), bytes / MIB),
         Step::WriteEntry { name, .. } => format!("write {name}\n"),
-        Step::RemoveEntry { name } => format!("remove entry {name}\n"),
+        Step::Name { path } => format!("name {}\n", path.display()),
+        Step::HideEntry { name } => format!("hide {name}\n"),
+        Step::Settle => "settle\n".to_owned(),
     };
     plan.steps.iter().map(line).collect()
 }
@@ -150,7 +152,13 @@ fn steps_are_in_a_safe_order() {
     insta::assert_snapshot!(plan(&one, &esp_with(&[], &[]), &tries(3)), @"
     copy ostree/os-1/initrd (1 MiB)
     copy ostree/os-1/vmlinuz (1 MiB)
+    settle
+    name ostree/os-1/initrd
+    name ostree/os-1/vmlinuz
     write ostree-1-os.conf
+    settle
+    name loader/entries/ostree-1-os.conf
+    settle
     ");
     // Two at once: the default is written last, and it alone counts.
     insta::assert_snapshot!(plan(&two, &esp_with(&[], &[]), &tries(3)), @"
@@ -158,19 +166,37 @@ fn steps_are_in_a_safe_order() {
     copy ostree/os-1/vmlinuz (1 MiB)
     copy ostree/os-2/initrd (2 MiB)
     copy ostree/os-2/vmlinuz (2 MiB)
+    settle
+    name ostree/os-1/initrd
+    name ostree/os-1/vmlinuz
+    name ostree/os-2/initrd
+    name ostree/os-2/vmlinuz
     write ostree-1-os.conf
     write ostree-2-os+3.conf
+    settle
+    name loader/entries/ostree-1-os.conf
+    name loader/entries/ostree-2-os+3.conf
+    settle
     ");
     // An upgrade drops the oldest, after the new one is there.
     let before = esp_with(&[("ostree-1-os.conf", 1), ("ostree-2-os.conf", 2)], &[]);
     insta::assert_snapshot!(plan(&three, &before, &PlanOptions::default()), @"
     copy ostree/os-3/initrd (3 MiB)
     copy ostree/os-3/vmlinuz (3 MiB)
+    settle
+    name ostree/os-3/initrd
+    name ostree/os-3/vmlinuz
     write ostree-3-os.conf
-    remove entry ostree-1-os.conf
+    settle
+    name loader/entries/ostree-3-os.conf
+    settle
+    hide ostree-1-os.conf
+    settle
+    remove loader/entries/ostree-1-os.conf.old
     remove ostree/os-1/initrd
     remove ostree/os-1/vmlinuz
     remove directory ostree/os-1
+    settle
     ");
     // Counters are the boot loader's and are left alone.
     let counted = esp_with(&[("ostree-2-os+0-3.conf", 2), ("ostree-1-os.conf", 1)], &[]);
@@ -186,10 +212,18 @@ fn steps_are_in_a_safe_order() {
     remove ostree/os-2/vmlinuz.part
     remove ostree/os-7/initrd
     remove ostree/os-7/vmlinuz
+    settle
     copy ostree/os-2/initrd (2 MiB)
     copy ostree/os-2/vmlinuz (2 MiB)
+    settle
+    name ostree/os-2/initrd
+    name ostree/os-2/vmlinuz
     write ostree-2-os+1.conf
+    settle
+    name loader/entries/ostree-2-os+1.conf
+    settle
     remove directory ostree/os-7
+    settle
     ");
     // A tool that numbers anew gives known names other contents.
     let renumbered = [root_entry("ostree-2-os", 3), root_entry("ostree-1-os", 2)];
@@ -197,12 +231,22 @@ fn steps_are_in_a_safe_order() {
     insta::assert_snapshot!(plan(&renumbered, &before, &PlanOptions::default()), @"
     copy ostree/os-3/initrd (3 MiB)
     copy ostree/os-3/vmlinuz (3 MiB)
+    settle
+    name ostree/os-3/initrd
+    name ostree/os-3/vmlinuz
     write ostree-1-os.conf
     write ostree-2-os.conf
-    remove entry ostree-2-os+2-1.conf
+    settle
+    name loader/entries/ostree-1-os.conf
+    name loader/entries/ostree-2-os.conf
+    settle
+    hide ostree-2-os+2-1.conf
+    settle
+    remove loader/entries/ostree-2-os+2-1.conf.old
     remove ostree/os-1/initrd
     remove ostree/os-1/vmlinuz
     remove directory ostree/os-1
+    settle
     ");
 }
 
@@ -230,6 +274,8 @@ fn an_esp_that_is_too_small_is_not_touched() {
 
 /// The ESP after a step.
 fn step(esp: &mut Esp, root: &[RootEntry], step: &Step) {
+    let with = |path: &Path, end: &str| PathBuf::from(format!("{}{end}", path.display()));
+    let place = |name: &EntryName| Path::new("loader/entries").join(name.to_string());
     match step {
         Step::Remove { path } => {
             esp.files.remove(path);
@@ -242,18 +288,28 @@ fn step(esp: &mut Esp, root: &[RootEntry], step: &Step) {
                 path.display()
             );
         }
-        Step::Copy { path, bytes } => drop(esp.files.insert(path.clone(), *bytes)),
-        Step::WriteEntry { name, text } => {
-            esp.entries.retain(|entry| entry.name != *name);
+        Step::Copy { path, bytes } => drop(esp.files.insert(with(path, ".part"), *bytes)),
+        Step::WriteEntry { name, .. } => esp.unfinished.push(with(&place(name), ".part")),
+        Step::Name { path } if path.starts_with("loader/entries") => {
+            let part = with(path, ".part");
+            assert!(esp.unfinished.contains(&part), "{}", part.display());
+            esp.unfinished.retain(|other| *other != part);
+            let name = EntryName::parse(path.file_name().unwrap().to_str().unwrap()).unwrap();
+            esp.entries.retain(|entry| entry.name != name);
             let entry = root.iter().find(|entry| entry.id == name.id).unwrap();
             let files = entry.files.iter().map(|file| file.path.clone()).collect();
-            esp.entries.push(EspEntry {
-                name: name.clone(),
-                text: text.clone(),
-                files,
-            });
+            let text = entry.text.clone();
+            esp.entries.push(EspEntry { name, text, files });
         }
-        Step::RemoveEntry { name } => esp.entries.retain(|entry| entry.name != *name),
+        Step::Name { path } => {
+            let bytes = esp.files.remove(&with(path, ".part")).expect("copied");
+            esp.files.insert(path.clone(), bytes);
+        }
+        Step::HideEntry { name } => {
+            esp.entries.retain(|entry| entry.name != *name);
+            esp.unfinished.push(with(&place(name), ".old"));
+        }
+        Step::Settle => {}
     }
 }
 
@@ -300,22 +356,33 @@ fn esps() -> impl Strategy<Value = Esp> {
 }
 
 proptest! {
-    /// After any number of steps something boots, if something did; and after all of them, what is wanted
-    /// does and nothing is left to do.
+    /// Of the steps between two moments at which all is on the disk, any part may be there, in any order:
+    /// something boots, if something did. And after all of them, what is wanted does and nothing is left.
     #[test]
-    fn every_prefix_boots_and_the_end_is_the_mirror(root in roots(), before in esps(), count in 1..4_u32) {
+    fn every_part_boots_and_the_end_is_the_mirror(
+        root in roots(), before in esps(), count in 1..4_u32, chance in any::<u64>()
+    ) {
         let options = tries(count);
         let plan = esp::plan(&root, &before, &options).unwrap();
+        prop_assert!(plan.steps.last().is_none_or(|last| *last == Step::Settle), "{}", show(&plan));
         let mut esp = before.clone();
-        for (number, one) in plan.steps.iter().enumerate() {
-            step(&mut esp, &root, one);
-            prop_assert!(boots(&esp) || !boots(&before), "after step {number} of\n{}", show(&plan));
-            // Cut short here, the next run completes it.
-            let mut second = esp.clone();
-            for one in &esp::plan(&root, &esp, &options).unwrap().steps {
-                step(&mut second, &root, one);
+        for (number, steps) in plan.steps.split(|step| *step == Step::Settle).enumerate() {
+            let mut part = esp.clone();
+            for (index, one) in steps.iter().enumerate() {
+                let taken = chance.rotate_left(7 * number as u32 + index as u32) & 1 == 1;
+                if taken && !matches!(one, Step::RemoveDirectory { .. }) {
+                    step(&mut part, &root, one);
+                }
             }
-            prop_assert_eq!(ids(&second), wanted(&root), "cut after step {}", number);
+            prop_assert!(boots(&part) || !boots(&before), "in part {number} of\n{}", show(&plan));
+            // Cut there, the next run completes it.
+            for one in &esp::plan(&root, &part, &options).unwrap().steps {
+                step(&mut part, &root, one);
+            }
+            prop_assert_eq!(ids(&part), wanted(&root), "cut in part {}", number);
+            for one in steps {
+                step(&mut esp, &root, one);
+            }
         }
         prop_assert_eq!(ids(&esp), wanted(&root));
         let again = esp::plan(&root, &esp, &options).unwrap();
@@ -432,6 +499,83 @@ fn a_sysroot_is_mirrored() {
         scratch.path("esp/loader/entries/other.conf").exists(),
         "it is not ours"
     );
+}
+
+/// A directory as an ESP, with files by path.
+fn esp_of(scratch: &Scratch, files: &[(&str, &str)]) -> cap_std::fs::Dir {
+    let dir = scratch.dir("esp");
+    for (path, text) in files {
+        let path = scratch.path("esp").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn of_two_names_for_one_file_none_is_removed() {
+    let (old, new) = (entry_text("ostree-1-os", 1), entry_text("ostree-2-os", 2));
+    let first = "loader/entries/ostree-1-os.conf";
+    let (kernel, initrd) = ("ostree/os-1/vmlinuz", "ostree/os-1/initrd");
+    let machine = [
+        (first, old.as_str()),
+        (kernel, "kernel"),
+        (initrd, "initrd"),
+    ];
+    let check = |leftover: (&str, &str), gone: &[&str]| {
+        let scratch = Scratch::new();
+        let mut files = machine.to_vec();
+        files.push(leftover);
+        let dir = esp_of(&scratch, &files);
+        let root = [RootEntry {
+            id: "ostree-2-os".into(),
+            text: new.clone(),
+            files: Vec::new(),
+        }];
+        let found = esp::read(&dir).unwrap();
+        let plan = esp::plan(&root, &found, &PlanOptions::default()).unwrap();
+        esp::apply(&dir, &dir, &plan).unwrap();
+        let there = |path: &&str| scratch.path("esp").join(path).exists();
+        let lost: Vec<_> = files
+            .iter()
+            .map(|(path, _)| *path)
+            .filter(|path| !there(path))
+            .collect();
+        assert_eq!(lost, gone, "{leftover:?}\n{}", show(&plan));
+        assert!(there(&"loader/entries/ostree-2-os.conf"), "{leftover:?}");
+    };
+    let hidden = "loader/entries/ostree-1-os.conf.old";
+    let part = "ostree/os-1/vmlinuz.part";
+    // An entry that was being hidden, and an entry and a kernel that were being given their names: what
+    // an entry that stays has need of stays too.
+    check((hidden, &old), &[]);
+    check(("loader/entries/ostree-1-os.conf.part", &old), &[]);
+    check((part, "kernel"), &[first, initrd]);
+    // A file of its own is no second name.
+    check((hidden, ""), &[first, kernel, initrd, hidden]);
+    check((part, "kerne"), &[first, kernel, initrd, part]);
+    check((part, "kernem"), &[first, kernel, initrd, part]);
+}
+
+#[test]
+fn what_has_two_names_is_not_written_anew() {
+    let scratch = Scratch::new();
+    let dir = esp_of(
+        &scratch,
+        &[
+            ("loader/entries/ostree-2-os.conf", "title other\n"),
+            ("loader/entries/ostree-2-os.conf.part", "title other\n"),
+        ],
+    );
+    let found = esp::read(&dir).unwrap();
+    let root = [root_entry("ostree-2-os", 2)];
+    match esp::plan(&root, &found, &PlanOptions::default()) {
+        Err(Error::Invalid { value, reason, .. }) => {
+            assert_eq!(value, "loader/entries/ostree-2-os.conf");
+            assert!(reason.contains("two names"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

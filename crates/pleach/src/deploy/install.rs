@@ -197,7 +197,7 @@ impl Install {
         let content = match self.layout {
             Layout::Uefi => {
                 let content = make(&work.join("esp"))?;
-                self.boot(&composed, &content)?;
+                self.boot(&composed, &content, false)?;
                 Some(content)
             }
             Layout::Direct => None,
@@ -255,7 +255,7 @@ impl Install {
         let root = std::fs::File::open(&self.target)?;
         rustix::fs::syncfs(root).with_context(|| format!("syncing {}", self.target.display()))?;
         match esp {
-            Some(esp) => self.boot(&composed, esp),
+            Some(esp) => self.boot(&composed, esp, true),
             None => Ok(()),
         }
     }
@@ -281,14 +281,16 @@ impl Install {
         Ok(composed)
     }
 
-    /// Fills an ESP.
-    fn boot(&self, composed: &Composed, content: &Dir) -> Result<()> {
+    /// Fills an ESP, or what becomes the content of one and is written to the disk as a whole.
+    fn boot(&self, composed: &Composed, content: &Dir, mounted: bool) -> Result<()> {
         esp::install_systemd_boot(&composed.root()?, content)
             .context("--layout direct needs no boot loader")?;
         let sysroot = composed.dir()?;
         let mut options = esp::PlanOptions::default();
         options.tries = (self.boot_tries > 0).then_some(self.boot_tries);
-        let plan = esp::plan(&esp::read_root(&sysroot)?, &esp::read(content)?, &options)?;
+        let mut plan = esp::plan(&esp::read_root(&sysroot)?, &esp::read(content)?, &options)?;
+        plan.steps
+            .retain(|step| mounted || *step != esp::Step::Settle);
         Ok(esp::apply(&sysroot, content, &plan)?)
     }
 }
