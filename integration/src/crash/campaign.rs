@@ -23,6 +23,8 @@ pub enum Again {
     End,
     /// To where the first began, if that was done: it goes back and forth.
     Back,
+    /// It is refused where something is there already.
+    Refused,
 }
 
 /// Something that is done to a sysroot.
@@ -248,7 +250,9 @@ pub fn look(
             if report.lock().expect("no panic").failures.len() >= options.failures {
                 break;
             }
-            let again = options.again_every > 0 && index.is_multiple_of(options.again_every);
+            let again = case.again != Again::Refused
+                && options.again_every > 0
+                && index.is_multiple_of(options.again_every);
             let state = State {
                 case,
                 recorded,

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use pleach_integration::crash::campaign::{self, Again, Case, Options, Outcome, Recorded};
 use pleach_integration::crash::log::Log;
 use pleach_integration::crash::mount::{FileSystem, Mounted};
+use pleach_integration::crash::oracle::Expected;
 use pleach_integration::crash::state::{Cut, Recording};
 use pleach_integration::crash::view::View;
 
@@ -16,6 +17,7 @@ use crate::{Room, all, system, with};
 pub(crate) struct Pleach {
     program: PathBuf,
     layout: PathBuf,
+    esp: PathBuf,
 }
 
 impl Pleach {
@@ -25,10 +27,17 @@ impl Pleach {
         Ok(Self {
             program: program.into(),
             layout: system::images(&room.folder, 3)?,
+            esp: room.folder.join("esp"),
         })
     }
 
-    /// The arguments of a verb; `v1` and so on stand for images, `AT` for where the disk is mounted.
+    /// The folder that stands for an EFI system partition.
+    pub(crate) fn esp(&self) -> &Path {
+        &self.esp
+    }
+
+    /// The arguments of a verb; `v1` and so on stand for images, `AT` for where the disk is mounted, `ESP`
+    /// for the EFI system partition.
     pub(crate) fn command(&self, at: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         // Nothing of this machine's may be in what is written.
@@ -39,6 +48,7 @@ impl Pleach {
         for argument in arguments {
             match *argument {
                 "AT" => command.arg(at),
+                "ESP" => command.arg(&self.esp),
                 "v1" | "v2" | "v3" => {
                     command.arg(format!("oci:{}:{argument}", self.layout.display()))
                 }
@@ -82,10 +92,13 @@ pub(crate) const INSTALL: &[&str] = &[
 ];
 pub(crate) const UPGRADE: &[&str] = &["switch", "--sysroot", "AT", "v2"];
 
+pub(crate) const STAGE: &[&str] = &["switch", "--sysroot", "AT", "--stage", "v2"];
+
 /// What is done to a machine's deployments.
 pub(crate) struct Doing {
     pub(crate) name: &'static str,
-    pub(crate) before: &'static [&'static [&'static str]],
+    /// After an installation; none: to a disk on which nothing is.
+    pub(crate) before: Option<&'static [&'static [&'static str]]>,
     pub(crate) what: &'static [&'static str],
     pub(crate) again: Again,
     /// Different states of it.
@@ -96,14 +109,14 @@ pub(crate) const DOINGS: &[Doing] = &[
     // With the merge of /etc.
     Doing {
         name: "upgrade",
-        before: &[],
+        before: Some(&[]),
         what: UPGRADE,
         again: Again::End,
         states: 450,
     },
     Doing {
         name: "rollback",
-        before: &[UPGRADE],
+        before: Some(&[UPGRADE]),
         what: &["rollback", "--sysroot", "AT"],
         again: Again::Back,
         states: 150,
@@ -111,19 +124,67 @@ pub(crate) const DOINGS: &[Doing] = &[
     // A third one, for which the first one goes.
     Doing {
         name: "collect",
-        before: &[UPGRADE],
+        before: Some(&[UPGRADE]),
         what: &["switch", "--sysroot", "AT", "v3"],
         again: Again::End,
         states: 300,
     },
     Doing {
         name: "kargs",
-        before: &[],
+        before: Some(&[]),
         what: &["kargs", "--sysroot", "AT", "--append", "local=1"],
         again: Again::End,
         states: 150,
     },
+    // To an image that the machine had and has no more.
+    Doing {
+        name: "switch",
+        before: Some(&[UPGRADE, &["switch", "--sysroot", "AT", "v3"]]),
+        what: &["switch", "--sysroot", "AT", "v1", "--allow-downgrade"],
+        again: Again::End,
+        states: 150,
+    },
+    Doing {
+        name: "staging",
+        before: Some(&[]),
+        what: STAGE,
+        again: Again::End,
+        states: 150,
+    },
+    Doing {
+        name: "finalize",
+        before: Some(&[STAGE]),
+        what: &["finalize", "--sysroot", "AT"],
+        again: Again::End,
+        states: 150,
+    },
+    Doing {
+        name: "reset",
+        before: Some(&[]),
+        what: &["factory-reset", "--sysroot", "AT"],
+        again: Again::End,
+        states: 150,
+    },
+    Doing {
+        name: "install",
+        before: None,
+        what: INSTALL,
+        again: Again::Refused,
+        states: 150,
+    },
 ];
+
+impl Doing {
+    /// The disk on which it begins.
+    pub(crate) fn disk(&self, room: &Room, pleach: &Pleach, kind: FileSystem) -> Result<PathBuf> {
+        if let Some(steps) = self.before {
+            return pleach.disk(room, kind, steps);
+        }
+        let disk = room.folder.join("base.img");
+        kind.format(&disk, kind.least_mib())?;
+        Ok(disk)
+    }
+}
 
 pub(crate) fn doing(name: &str) -> &'static Doing {
     DOINGS
@@ -153,13 +214,14 @@ fn survives_on(room: &Room, doing: &Doing, kind: FileSystem) -> Result<()> {
     let case = Case {
         name: doing.name.to_owned(),
         kind,
-        base: pleach.disk(room, kind, doing.before)?,
+        base: doing.disk(room, &pleach, kind)?,
         command: &command,
         again: doing.again,
     };
     let recorded = case.record(&room.folder)?;
+    let Expected { start, end } = &recorded.expected;
     ensure!(
-        recorded.expected.start.chosen() != recorded.expected.end.chosen(),
+        start.chosen() != end.chosen() || start.staged != end.staged,
         "it changes nothing"
     );
     let options = room.options(doing.states * if all() { 10 } else { 1 });
@@ -249,4 +311,29 @@ fn collect() {
 #[test]
 fn kargs() {
     survives("kargs");
+}
+
+#[test]
+fn switch() {
+    survives("switch");
+}
+
+#[test]
+fn staging() {
+    survives("staging");
+}
+
+#[test]
+fn finalize() {
+    survives("finalize");
+}
+
+#[test]
+fn reset() {
+    survives("reset");
+}
+
+#[test]
+fn install() {
+    survives("install");
 }
