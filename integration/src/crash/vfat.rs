@@ -570,7 +570,10 @@ impl Vfat {
     }
 
     fn last_cluster(&self) -> u32 {
-        let data = self.now.len() - self.reserved - self.tables * self.table;
+        // Which may be less than there is.
+        let sectors: [u8; 4] = self.now[32..36].try_into().expect("four bytes");
+        let all = u32::from_le_bytes(sectors) as usize * SECTOR;
+        let data = all - self.reserved - self.tables * self.table;
         (data / self.cluster) as u32 + 2
     }
 
@@ -661,6 +664,8 @@ mod tests {
             (36, 1),
             (44, 2),
             (48, 1),
+            (32, 0x42),
+            (33, 3),
         ] {
             disk[at] = value;
         }
