@@ -41,16 +41,21 @@ impl Tree {
 
     /// That of a file system, as mtools see it: what cannot be read is not there.
     pub(super) fn of_image(image: &Path) -> Result<Self> {
-        let listed = mtools(image, "mdir", &["-b", "-s", "-a", "::/"])?.0;
         let mut tree = Self(BTreeMap::new());
-        for line in String::from_utf8_lossy(&listed).lines() {
-            let path = line.trim().trim_start_matches("::/");
-            if path.is_empty() || path.ends_with('/') {
-                continue;
-            }
-            let (contents, read) = mtools(image, "mtype", &[&format!("::/{path}")])?;
-            if read {
-                tree.0.insert(path.to_owned(), contents);
+        // Each directory by itself: mdir -s ends at the first one that it cannot read.
+        let mut directories = vec!["::/".to_owned()];
+        while let Some(directory) = directories.pop() {
+            let listed = mtools(image, "mdir", &["-b", "-a", &directory])?.0;
+            for line in String::from_utf8_lossy(&listed).lines() {
+                let path = line.trim();
+                if path.ends_with('/') {
+                    directories.push(path.to_owned());
+                    continue;
+                }
+                let (contents, read) = mtools(image, "mtype", &[path])?;
+                if let Some(path) = path.strip_prefix("::/").filter(|_| read) {
+                    tree.0.insert(path.to_owned(), contents);
+                }
             }
         }
         Ok(tree)
