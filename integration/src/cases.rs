@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::record;
 use crate::setting::{Answer, Setting};
 use crate::shared::{EVERY, SITE, Shared};
+use crate::{disk, record};
 
 /// A case.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "quadlet",
         variant: Some("podman"),
-        routes: &["derive", "etc", "ignition", "credentials"],
+        routes: &["derive", "etc", "ignition"],
         screen: false,
     },
     Case {
@@ -74,13 +74,25 @@ pub struct Machine {
     /// What `pleach capture` answered: on standard output the path of the capture, then what the check
     /// printed.
     pub answer: Answer,
-    attempt: PathBuf,
+    folder: PathBuf,
 }
 
 impl Machine {
+    fn attempt(&self) -> PathBuf {
+        self.folder.join("boot-1/attempt-1")
+    }
+
+    /// Removes its disks: nobody asks it any more.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn discard(self) -> Result<()> {
+        disk::discard(&self.folder)
+    }
+
     /// The disk as the guest left it.
     pub fn disk(&self) -> PathBuf {
-        self.attempt.join("disk.img")
+        self.attempt().join("disk.img")
     }
 
     /// The picture of its screen.
@@ -88,7 +100,7 @@ impl Machine {
     /// # Errors
     /// When there is none.
     pub fn screen(&self) -> Result<Vec<u8>> {
-        let path = self.attempt.join("screen.ppm");
+        let path = self.attempt().join("screen.ppm");
         std::fs::read(&path).with_context(|| format!("reading {}", path.display()))
     }
 
@@ -206,7 +218,7 @@ impl Case {
         }
         ensure!(code == Some(0), "{code:?}\n{stdout}\n{stderr}");
         ensure!(stdout.contains("parity: equal, 0 defects"), "{stdout}");
-        Ok(())
+        disk::discard(std::path::Path::new(output))
     }
 
     /// Derives its image from a version of the base.
@@ -259,7 +271,7 @@ impl Case {
         }
         Ok(Machine {
             answer: setting.pleach(&arguments)?,
-            attempt: output.join("boot-1/attempt-1"),
+            folder: output,
         })
     }
 }

@@ -6,6 +6,28 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
+/// Removes the disk images below a folder, and the kernels that machines were started with, which did what
+/// they should. They are large and can be made again; console, journal and captures stay. One image may have
+/// many names, of which none may be left.
+///
+/// # Errors
+/// When there is one that cannot be removed.
+pub fn discard(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_dir() {
+            discard(&path)?;
+            continue;
+        }
+        let boots = ["kernel", "initrd"].iter().any(|name| path.ends_with(name));
+        if boots || path.extension().is_some_and(|extension| extension == "img") {
+            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// A raw ext4 image with one deployment.
 #[derive(Debug)]
 pub struct Disk {

@@ -109,6 +109,9 @@ impl Shared {
             );
             fs::write(folder.join("stderr"), &answer.stderr)?;
             fs::write(folder.join("code"), code.to_string())?;
+            if code == 0 {
+                discard(&folder)?;
+            }
             fs::write(&stamp, &wanted)?;
         }
         Self::read(folder)
@@ -167,6 +170,17 @@ impl Shared {
         let json = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         Ok(Snapshot::from_json(&json)?)
     }
+}
+
+/// The disk of a route that a test copies.
+pub const KEPT: &str = "etc.img";
+
+/// Removes the disks of a run without defects, but for [`KEPT`].
+fn discard(folder: &std::path::Path) -> Result<()> {
+    let (disk, aside) = (folder.join(KEPT), folder.with_extension("kept"));
+    fs::rename(&disk, &aside)?;
+    crate::disk::discard(folder)?;
+    Ok(fs::rename(&aside, &disk)?)
 }
 
 /// Where it is kept what a run was made of.

@@ -7,21 +7,26 @@ use xshell::cmd;
 use crate::workspace::Workspace;
 
 /// What `pleach generate` is asked for, and where it is kept.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 8] = [
     ("reference", "docs/cli.md"),
+    ("diff-schema", "docs/schemas/diff.json"),
     ("etc-schema", "docs/schemas/etc.json"),
+    ("lint-schema", "docs/schemas/lint.json"),
+    ("matrix-schema", "docs/schemas/matrix.json"),
+    ("parity-schema", "docs/schemas/parity.json"),
     ("plan-schema", "docs/schemas/plan.json"),
     ("placement", "docs/placement.md"),
 ];
 
 /// Documents that a test of a crate makes, since it can read both its data and the crate.
-const BY_TESTS: [(&str, &str); 3] = [
+const BY_TESTS: [(&str, &str); 4] = [
     ("pleach-customization", "the_table_of_cases_is_current"),
     ("pleach-etc-merge", "the_table_of_profiles_is_current"),
     (
         "pleach-layer-merge",
         "the_table_of_hostile_images_is_current",
     ),
+    ("pleach-image-lint", "the_table_of_rules_is_current"),
 ];
 
 /// Write the generated files.

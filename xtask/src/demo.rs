@@ -24,8 +24,7 @@ impl Demo {
     pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
         setup::setup(workspace)?;
         let base = workspace.base_image()?;
-        let binaries = workspace.build_binaries()?;
-        let (pleach, agent) = (&binaries.pleach, &binaries.agent);
+        let (pleach, agent) = (workspace.build_pleach()?, workspace.build_agent()?);
         let output = self
             .output
             .clone()

@@ -81,6 +81,19 @@ impl Reader {
 }
 
 impl Reader {
+    /// A package was ended before its tests were done.
+    pub(crate) fn ended(&mut self, package: &str, why: &str) {
+        self.settle_skips();
+        self.captured = None;
+        self.in_successes = false;
+        self.cases.push(Case {
+            suite: std::mem::take(&mut self.suite),
+            name: format!("all of {package}"),
+            outcome: Outcome::Failed,
+            detail: why.to_owned(),
+        });
+    }
+
     fn settle_skips(&mut self) {
         for line in std::mem::take(&mut self.skips) {
             let said = line.trim_start_matches("SKIP").trim_start();

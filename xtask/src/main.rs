@@ -21,6 +21,7 @@ mod setup;
 mod test;
 mod tidy;
 mod tools;
+mod watch;
 mod workspace;
 
 use clap::{Parser, Subcommand};

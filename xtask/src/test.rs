@@ -1,16 +1,19 @@
 //! `cargo xtask test`: everything, in tiers, with counts that hide nothing.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::libtest::{Case, Outcome, Reader, junit};
+use crate::watch::watch;
 use crate::workspace::Workspace;
 use crate::{setup, tidy};
+
+/// How long a package may say nothing: longer than any one test takes.
+const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// Run the tests.
 #[derive(Args)]
@@ -90,6 +93,7 @@ impl Test {
         let started = Instant::now();
         let mut reader = Reader::default();
         let mut failed = Vec::new();
+        let mut times = Vec::new();
         let packages = tiers.iter().flat_map(|tier| tier.packages());
         let mut following = packages.skip(1);
         for tier in &tiers {
@@ -106,8 +110,13 @@ impl Test {
             }
             for package in tier.packages() {
                 let next = following.next();
+                let began = Instant::now();
                 if !self.cargo_test(workspace, package, next, &environment, &mut reader)? {
                     failed.push(*package);
+                }
+                times.push((*package, began.elapsed().as_secs()));
+                if !self.list {
+                    println!("{package}: {} s", began.elapsed().as_secs());
                 }
             }
         }
@@ -119,7 +128,7 @@ impl Test {
                 .sh
                 .write_file(path, junit(&reader.cases, &reader.properties))?;
         }
-        summary(&reader, &failed, started)
+        summary(&reader, &failed, &times, started)
     }
 
     /// Tests one package. The next one is built meanwhile: many tests wait for something else than
@@ -149,18 +158,21 @@ impl Test {
             .context("running cargo")?;
         drop(cargo);
         let mut building = None;
-        for line in BufReader::new(output).split(b'\n') {
-            let line = line?;
-            let line = String::from_utf8_lossy(&line);
+        let silent = watch(child.id(), output, PATIENCE, |line| {
             // Not before: cargo holds its lock while it builds.
             if building.is_none() && line.trim_start().starts_with("Running ") {
                 building = next.map(|next| build(workspace, next)).transpose()?;
             }
-            if reader.line(&line) {
+            if reader.line(line) {
                 println!("{line}");
             }
+            Ok(())
+        })?;
+        if let Some(silent) = &silent {
+            println!("{package} {silent}");
+            reader.ended(package, &silent.to_string());
         }
-        let passed = child.wait()?.success();
+        let passed = child.wait()?.success() && silent.is_none();
         if let Some(mut building) = building {
             // What it has to say is said when that package is tested.
             building.wait()?;
@@ -178,12 +190,20 @@ fn build(workspace: &Workspace, package: &str) -> Result<Child> {
     cargo.stderr(Stdio::null()).spawn().context("running cargo")
 }
 
-fn summary(reader: &Reader, failed: &[&str], started: Instant) -> Result<()> {
+fn summary(
+    reader: &Reader,
+    failed: &[&str],
+    times: &[(&str, u64)],
+    started: Instant,
+) -> Result<()> {
     let of = |outcome| reader.cases.iter().filter(move |c| c.outcome == outcome);
     let count = |outcome| of(outcome).count();
     println!("\nSummary, {} s", started.elapsed().as_secs());
     for (name, value) in &reader.properties {
         println!("  {name}: {value}");
+    }
+    for (package, seconds) in times {
+        println!("  {package}: {seconds} s");
     }
     let line = |word: &str,
                 Case {

@@ -73,12 +73,15 @@ impl Workspace {
     /// images that only some cases are booted on are made where `all` of them are asked for.
     pub(crate) fn vm_environment(&self, all: bool) -> Result<Vec<(String, String)>> {
         let base = self.base_image()?;
-        let binaries = self.build_binaries()?;
+        // Cargo chooses other features for a program than for one that tests run, and would build all
+        // that it is made of again.
+        cmd!(self.sh, "cargo test --no-run -p pleach").run()?;
+        let agent = self.build_agent()?;
         let output = self.artifacts().join("vm");
         let mut environment: Vec<_> = [
             ("PLEACH_BASE", base),
-            ("PLEACH_BIN", binaries.pleach.display().to_string()),
-            ("PLEACH_AGENT", binaries.agent.display().to_string()),
+            ("PLEACH_BIN", self.pleach().display().to_string()),
+            ("PLEACH_AGENT", agent.display().to_string()),
             ("PLEACH_VM_OUTPUT", output.display().to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
@@ -100,26 +103,25 @@ impl Workspace {
         Ok(environment)
     }
 
-    /// Builds the `pleach` binary and the capture agent that runs in guests.
-    pub(crate) fn build_binaries(&self) -> Result<Binaries> {
-        let target = &self.target;
+    /// Builds the `pleach` binary; its path.
+    pub(crate) fn build_pleach(&self) -> Result<PathBuf> {
         cmd!(self.sh, "cargo build -p pleach").run()?;
+        Ok(self.pleach())
+    }
+
+    fn pleach(&self) -> PathBuf {
+        self.target.join("debug/pleach")
+    }
+
+    /// Builds the capture agent that runs in guests; its path.
+    pub(crate) fn build_agent(&self) -> Result<PathBuf> {
         // The agent is static, so that it runs in any guest whatever C library that has; a target
         // triple of its own keeps the flag away from build scripts and procedural macros.
         let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        let agent_target = self.artifacts().join("agent-build");
-        cmd!(self.sh, "cargo build --release -p pleach-booted-state --features capture-bin --bin pleach-capture --target {triple} --target-dir {agent_target}")
+        let target = self.artifacts().join("agent-build");
+        cmd!(self.sh, "cargo build --release -p pleach-booted-state --features capture-bin --bin pleach-capture --target {triple} --target-dir {target}")
             .env("RUSTFLAGS", "-C target-feature=+crt-static -C strip=symbols")
             .run()?;
-        Ok(Binaries {
-            pleach: target.join("debug/pleach"),
-            agent: agent_target.join(triple).join("release/pleach-capture"),
-        })
+        Ok(target.join(triple).join("release/pleach-capture"))
     }
-}
-
-/// What the demo and the VM suite run.
-pub(crate) struct Binaries {
-    pub(crate) pleach: PathBuf,
-    pub(crate) agent: PathBuf,
 }

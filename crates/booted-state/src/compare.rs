@@ -11,6 +11,7 @@ use crate::{Section, SectionName, Snapshot};
 /// One difference: a leaf of an entry, a whole entry, or a whole section.
 ///
 /// The order is that of the sections, then keys, then attributes.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Difference {
     /// The section.

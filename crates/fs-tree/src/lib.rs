@@ -2,6 +2,7 @@
 
 #[cfg(feature = "fs")]
 mod attributes;
+mod chunks;
 mod diff;
 mod dump;
 mod escape;
@@ -23,6 +24,7 @@ mod xattr;
 
 #[cfg(feature = "fs")]
 pub use attributes::{MetadataError, read_xattrs, write_metadata};
+pub use chunks::Chunks;
 pub use diff::{Changed, Difference, Kinds, diff};
 pub use dump::{DumpError, dump, parse_dump};
 pub use escape::{UnescapeError, escape, unescape};
@@ -36,5 +38,5 @@ pub use metadata::{Device, Metadata, Timestamp, Xattrs};
 pub use path::{Name, PathError, TreePath};
 pub use resolve::{MAX_SYMLINKS, ResolveError};
 #[cfg(feature = "fs")]
-pub use scan::{Digest, FileContent, ScanError, ScanOptions, scan};
+pub use scan::{Digest, FileContent, ScanError, ScanOptions, scan, scan_readable};
 pub use tree::{Tree, TreeError, Walk};

@@ -105,6 +105,27 @@ pub enum ScanError {
 /// # Errors
 /// When something cannot be read, also when it vanishes meanwhile, and at a limit.
 pub fn scan(root: &Dir, options: &ScanOptions) -> Result<Tree<FileContent>, ScanError> {
+    scan_with(root, options, None).map(|(tree, _)| tree)
+}
+
+/// As [`scan`], without what this user may not read: such a directory is empty in the tree, and its
+/// path is returned. With [`ScanOptions::digest`] or [`ScanOptions::xattrs`], which open files, one of
+/// them that may not be read is an error still.
+///
+/// # Errors
+/// As [`scan`], but for that.
+pub fn scan_readable(
+    root: &Dir,
+    options: &ScanOptions,
+) -> Result<(Tree<FileContent>, Vec<TreePath>), ScanError> {
+    scan_with(root, options, Some(Vec::new()))
+}
+
+fn scan_with(
+    root: &Dir,
+    options: &ScanOptions,
+    skipped: Option<Vec<TreePath>>,
+) -> Result<(Tree<FileContent>, Vec<TreePath>), ScanError> {
     let path = TreePath::root();
     let fd =
         rustix::fs::openat(root, ".", DIRECTORY, Mode::empty()).map_err(failed("open", &path))?;
@@ -115,11 +136,12 @@ pub fn scan(root: &Dir, options: &ScanOptions) -> Result<Tree<FileContent>, Scan
         device: stat.st_dev,
         links: HashMap::new(),
         entries: 1,
+        skipped,
     };
     let id = scanner.tree.root();
     *scanner.tree.metadata_mut(id) = scanner.metadata(&fd, &stat, &path)?;
     scanner.directory(&fd, id, &path, 1)?;
-    Ok(scanner.tree)
+    Ok((scanner.tree, scanner.skipped.unwrap_or_default()))
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY
@@ -150,6 +172,8 @@ struct Scanner<'a> {
     device: u64,
     links: HashMap<(u64, u64), InodeId>,
     entries: usize,
+    /// Directories that were not read, where that is no error.
+    skipped: Option<Vec<TreePath>>,
 }
 
 impl Scanner<'_> {
@@ -206,8 +230,18 @@ impl Scanner<'_> {
             FileType::RegularFile if self.options.digest || self.options.xattrs => REGULAR,
             _ => PATH_ONLY,
         };
-        let fd = rustix::fs::openat(parent_fd, name.as_bytes(), flags, Mode::empty())
-            .map_err(failed("open", &path))?;
+        let opened = rustix::fs::openat(parent_fd, name.as_bytes(), flags, Mode::empty());
+        if let (FileType::Directory, Err(rustix::io::Errno::ACCESS), Some(skipped)) =
+            (file_type, &opened, &mut self.skipped)
+        {
+            skipped.push(path);
+            let metadata = bare_metadata(&stat);
+            self.tree
+                .insert(parent, name, Inode::directory(metadata))
+                .expect("the parent is a directory");
+            return Ok(());
+        }
+        let fd = opened.map_err(failed("open", &path))?;
         // From here on only what was opened counts, not what has the name now.
         let stat = rustix::fs::fstat(&fd).map_err(failed("stat", &path))?;
         let file_type = FileType::from_raw_mode(stat.st_mode);
@@ -258,19 +292,13 @@ impl Scanner<'_> {
     fn metadata(&self, fd: &OwnedFd, stat: &Stat, path: &TreePath) -> Result<Metadata, ScanError> {
         let file_type = FileType::from_raw_mode(stat.st_mode);
         Ok(Metadata {
-            mode: u16::try_from(stat.st_mode & 0o7777).expect("12 bits"),
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            mtime: Timestamp {
-                seconds: stat.st_mtime,
-                nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or_default(),
-            },
             xattrs: if self.options.xattrs {
                 read_xattrs(fd, node_type(file_type))
                     .map_err(failed("read the extended attributes of", path))?
             } else {
                 Default::default()
             },
+            ..bare_metadata(stat)
         })
     }
 
@@ -284,6 +312,20 @@ impl Scanner<'_> {
             size,
             digest: Some(digest),
         })
+    }
+}
+
+/// All but extended attributes.
+fn bare_metadata(stat: &Stat) -> Metadata {
+    Metadata {
+        mode: u16::try_from(stat.st_mode & 0o7777).expect("12 bits"),
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mtime: Timestamp {
+            seconds: stat.st_mtime,
+            nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or_default(),
+        },
+        xattrs: Default::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::{Inode, InodeId, Kind, Metadata, Name, TreePath};
+use crate::{Chunks, Inode, InodeId, Kind, Metadata, Name, TreePath};
 
 /// A change to a tree that cannot be made.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub enum TreeError {
 /// [`Tree::resolve`], which follows them inside the tree.
 #[derive(Debug, Clone)]
 pub struct Tree<C> {
-    inodes: Vec<Inode<C>>,
+    inodes: Chunks<Inode<C>>,
 }
 
 const ROOT: InodeId = InodeId(0);
@@ -47,7 +47,7 @@ impl<C> Tree<C> {
     /// A tree with nothing but its root directory.
     pub fn new(root: Metadata) -> Self {
         Self {
-            inodes: vec![Inode::directory(root)],
+            inodes: Chunks::from_iter([Inode::directory(root)]),
         }
     }
 

@@ -65,15 +65,17 @@ pub(crate) struct Cache<'a> {
 }
 
 impl<'a> Cache<'a> {
-    pub(crate) fn new(dir: &'a Dir, options: &'a MergeOptions) -> Self {
+    /// `also` is what an index depends on besides the archive and the options.
+    pub(crate) fn new(dir: &'a Dir, options: &'a MergeOptions, also: &str) -> Self {
         let MergeOptions {
             limits,
             xattrs,
             file_digests,
             strict: _,
             threads: _,
+            provenance: _,
         } = options;
-        let text = format!("{limits:?} {xattrs:?} {file_digests}");
+        let text = format!("{limits:?} {xattrs:?} {file_digests}{also}");
         Self {
             dir,
             options,
@@ -165,7 +167,7 @@ impl Output {
             self.number(number);
         }
         self.number(layer.entries.len() as u64);
-        for entry in &layer.entries {
+        for entry in layer.entries.iter() {
             self.number(entry.number);
             self.bytes(entry.path.as_bytes());
             match &entry.action {
@@ -252,14 +254,13 @@ impl<'a> Input<'a> {
         TreePath::new(self.bytes()?).ok()
     }
 
-    /// A list; its length is believed only as far as there are bytes for it.
-    fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+    /// A list; nothing is made for its length before its items are there.
+    fn list<T, L: FromIterator<T>>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<L> {
         let length: usize = self.number()?;
-        let mut list = Vec::with_capacity(length.min(self.0.len() / 16));
-        for _ in 0..length {
-            list.push(item(self)?);
-        }
-        Some(list)
+        (0..length).map(|_| item(self)).collect()
     }
 
     fn layer<C: CacheContent>(&mut self, index: usize, digest: Digest) -> Option<LayerEntries<C>> {
@@ -329,7 +330,7 @@ impl<'a> Input<'a> {
         let nanoseconds = self.number()?;
         let seconds = self.number::<u64>()?.cast_signed();
         let xattr = |input: &mut Self| Some((input.bytes()?.into(), input.bytes()?.into()));
-        let xattrs: Xattrs = self.list(xattr)?.into_iter().collect();
+        let xattrs: Xattrs = self.list(xattr)?;
         Some(Metadata {
             mode,
             uid,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::BytesMut;
 use cap_std::fs::Dir;
-use pleach_fs_tree::{FileContent, Metadata};
+use pleach_fs_tree::{FileContent, Metadata, TreePath};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use crate::Error;
@@ -19,6 +19,11 @@ use crate::stored::{ContentRef, Place};
 pub trait ContentSink {
     /// What the merged tree holds for a file.
     type Content;
+
+    /// The path of the file that begins next, as the layer calls it.
+    fn path(&mut self, path: &TreePath) {
+        let _ = path;
+    }
 
     /// A file with those metadata begins, of at most that many bytes: an archive may promise more
     /// than it has.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pleach_fs_tree::{Inode, InodeId, Metadata, Name, Tree};
+use pleach_fs_tree::{Chunks, Inode, InodeId, Metadata, Name, Tree};
 
 pub(crate) type NodeId = usize;
 
@@ -35,18 +35,19 @@ pub(crate) fn empty_directory() -> Node {
 
 /// What a layer adds, to be grafted onto the tree it was made for.
 pub(crate) struct Additions<C> {
-    nodes: Vec<Node>,
-    inodes: Vec<Option<Inode<C>>>,
+    nodes: Chunks<Node>,
+    /// Each until it has its first name.
+    inodes: Chunks<Option<Inode<C>>>,
     /// The inodes that have their first name.
     ids: BTreeMap<usize, InodeId>,
 }
 
 impl<C> Additions<C> {
     /// The first node is the root; the others are reached from it.
-    pub(crate) fn new(nodes: Vec<Node>, inodes: Vec<Inode<C>>) -> Self {
+    pub(crate) fn new(nodes: Chunks<Node>, inodes: Chunks<Option<Inode<C>>>) -> Self {
         Self {
             nodes,
-            inodes: inodes.into_iter().map(Some).collect(),
+            inodes,
             ids: BTreeMap::new(),
         }
     }

@@ -10,6 +10,8 @@ mod entry;
 mod error;
 mod graft;
 mod gzip;
+mod hidden;
+mod kept;
 mod layout;
 mod limits;
 mod merge;
@@ -35,9 +37,13 @@ pub use content::{ContentSink, ContentStore, IndexOnly, StoreOptions, StoreSink}
 pub use diff::{Changes, diff};
 pub use digest::{Digest, parse_digest};
 pub use error::{EntryPosition, Error, ErrorClass, Fault};
+pub use hidden::Hidden;
+pub use kept::{Keep, Kept};
 pub use layout::{BlobReader, BlobWriter, History, Image, Layer, Layout, NewImage, append_layer};
 pub use limits::Limits;
-pub use merge::{Merged, Merger, index, index_cached, merge, merge_blobs, merge_with, read_tar};
+pub use merge::{
+    Merged, Merger, index, index_cached, index_keeping, merge, merge_blobs, merge_with, read_tar,
+};
 pub use notes::Note;
 pub use oci_spec::image as oci;
 pub use options::{Budget, MergeOptions, XattrAction};

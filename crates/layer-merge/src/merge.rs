@@ -7,6 +7,8 @@ use pleach_fs_tree::{FileContent, Metadata, Tree, TreePath};
 
 use crate::cache::Cache;
 use crate::entry::Action;
+use crate::hidden::{self, Hidden};
+use crate::kept::{Keep, KeepSink, Kept};
 use crate::layout::{Image, Layer, Layout};
 use crate::notes::Notes;
 use crate::options::Budget;
@@ -30,6 +32,8 @@ pub struct Merged<C> {
     pub provenance: Provenance,
     /// The whiteouts that hid something.
     pub removals: Vec<Removal>,
+    /// Files of layers that higher ones hide, in the order of those.
+    pub hidden: Vec<Hidden>,
     /// What of the image is not in the tree, or not as the image says it.
     pub notes: Vec<Note>,
 }
@@ -91,7 +95,7 @@ pub fn index_cached(
     cache: &Dir,
     options: &MergeOptions,
 ) -> Result<Merged<FileContent>, Error> {
-    let cache = Cache::new(cache, options);
+    let cache = Cache::new(cache, options, "");
     merge_layers(
         image.layers(),
         options,
@@ -104,6 +108,39 @@ pub fn index_cached(
             let blob = layout.open_layer(index, layer)?;
             let entries = read_layer(job.guard(blob), index, layer, options, budget, sink)?;
             cache.store(layer, &entries)?;
+            Ok(entries)
+        },
+    )
+}
+
+/// As [`index`], with the contents of the files that `keep` wants; in `cache`, if there is one, the
+/// index of each layer is kept as [`index_cached`] does it.
+///
+/// # Errors
+/// As [`index_cached`].
+pub fn index_keeping(
+    layout: &Layout,
+    image: &Image,
+    keep: Keep<'_>,
+    cache: Option<&Dir>,
+    options: &MergeOptions,
+) -> Result<Merged<Kept>, Error> {
+    let also = format!(" {} {}", keep.max, keep.name);
+    let cache = cache.map(|dir| Cache::new(dir, options, &also));
+    merge_layers(
+        image.layers(),
+        options,
+        || KeepSink::new(keep),
+        |job, sink, budget| {
+            let (index, layer) = (job.index, job.layer);
+            if let Some(entries) = cache.as_ref().and_then(|cache| cache.load(index, layer)) {
+                return entries.charge(budget, &options.limits);
+            }
+            let blob = layout.open_layer(index, layer)?;
+            let entries = read_layer(job.guard(blob), index, layer, options, budget, sink)?;
+            if let Some(cache) = &cache {
+                cache.store(layer, &entries)?;
+            }
             Ok(entries)
         },
     )
@@ -205,6 +242,7 @@ impl<'o, C> Merger<'o, C> {
                 tree: Tree::new(Metadata::with_mode(0o755)),
                 provenance: Provenance::default(),
                 removals: Vec::new(),
+                hidden: Vec::new(),
                 notes: Vec::new(),
             },
         }
@@ -237,11 +275,16 @@ impl<'o, C> Merger<'o, C> {
             tree,
             provenance,
             removals,
+            hidden,
             notes: all_notes,
         } = &mut self.merged;
         all_notes.extend(notes);
+        let remember = self.options.provenance;
         let removals_of = Removals::new(index, &entries, self.options, &self.work);
         let result = removals_of.apply(tree, |tree, target| {
+            if remember {
+                hidden::files(tree, provenance, &target.removal.path, index, hidden);
+            }
             match &target.name {
                 Some(name) => {
                     tree.remove_entry(target.directory, name.as_bytes());
@@ -256,6 +299,9 @@ impl<'o, C> Merger<'o, C> {
         });
         result.map_err(|(number, path, fault)| failed(number, path, fault))?;
 
+        if remember {
+            hidden::replaced(tree, provenance, &entries, index, hidden);
+        }
         let mut overlay = Overlay::new(tree, self.options, &self.work);
         let mut notes = Notes::new(index);
         for entry in entries {
@@ -272,6 +318,7 @@ impl<'o, C> Merger<'o, C> {
         }
         all_notes.extend(notes.finish());
         overlay.finish().graft(tree, &mut |name, entry| match name {
+            _ if !remember => (),
             Some((parent, name)) => provenance.put(parent, name, index, entry),
             None => provenance.put_root(index, entry.expect("the root has an entry")),
         });

@@ -32,6 +32,9 @@ pub struct MergeOptions {
     /// Layers that are read at a time, each with buffers of its own; 0 is one for each processor,
     /// but at most four. With more than one, each is decompressed by one more thread.
     pub threads: usize,
+    /// Remember which entry put each path there, and what it hid. Without, [`Merged::provenance`](crate::Merged)
+    /// and [`Merged::hidden`](crate::Merged) know nothing, and less memory is used.
+    pub provenance: bool,
 }
 
 /// More threads than this only where they are asked for.
@@ -58,6 +61,7 @@ impl Default for MergeOptions {
             xattrs: rules.map(|(name, action)| (name.into(), action)).into(),
             file_digests: true,
             threads: 0,
+            provenance: true,
         }
     }
 }

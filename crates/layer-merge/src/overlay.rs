@@ -1,7 +1,9 @@
 //! What one layer adds, as a trie above the merged tree of the layers below it. Nothing of the lower
 //! tree changes before the whole layer is in it.
 
-use pleach_fs_tree::{Inode, InodeId, Kind, MAX_SYMLINKS, Metadata, Name, Tree, TreePath, escape};
+use pleach_fs_tree::{
+    Chunks, Inode, InodeId, Kind, MAX_SYMLINKS, Metadata, Name, Tree, TreePath, escape,
+};
 
 use crate::graft::{Additions, Leaf, Node, NodeId, ROOT, empty_directory};
 use crate::work::Work;
@@ -12,8 +14,9 @@ pub(crate) struct Overlay<'t, C> {
     tree: &'t Tree<C>,
     options: &'t MergeOptions,
     work: &'t Work,
-    nodes: Vec<Node>,
-    inodes: Vec<Inode<C>>,
+    nodes: Chunks<Node>,
+    /// Each is there; the graft takes them one by one.
+    inodes: Chunks<Option<Inode<C>>>,
     /// Whether the last entry replaced what an earlier one of the layer had put at its path.
     duplicate: bool,
 }
@@ -46,8 +49,8 @@ impl<'t, C> Overlay<'t, C> {
             tree,
             options,
             work,
-            nodes: vec![empty_directory()],
-            inodes: Vec::new(),
+            nodes: Chunks::from_iter([empty_directory()]),
+            inodes: Chunks::default(),
             duplicate: false,
         }
     }
@@ -67,8 +70,7 @@ impl<'t, C> Overlay<'t, C> {
             let directory = self.make_directory(node, name)?;
             return self.own_directory(directory, inode.metadata, entry);
         }
-        self.inodes.push(inode);
-        let leaf = Leaf::New(self.inodes.len() - 1);
+        let leaf = Leaf::New(self.inodes.push(Some(inode)));
         self.set(node, name, Node::Leaf(leaf, entry))
     }
 
@@ -171,8 +173,7 @@ impl<'t, C> Overlay<'t, C> {
 
     fn set(&mut self, parent: NodeId, name: Name, node: Node) -> Result<(), Fault> {
         self.work.node(&self.options.limits)?;
-        let id = self.nodes.len();
-        self.nodes.push(node);
+        let id = self.nodes.push(node);
         let Node::Directory { children, .. } = &mut self.nodes[parent] else {
             unreachable!("only directories are parents");
         };
@@ -231,7 +232,7 @@ impl<'t, C> Overlay<'t, C> {
 
     fn leaf(&self, leaf: Leaf) -> &Kind<C> {
         match leaf {
-            Leaf::New(index) => &self.inodes[index].kind,
+            Leaf::New(index) => &self.inodes[index].as_ref().expect("not grafted yet").kind,
             Leaf::Lower(id) => &self.tree.inode(id).kind,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use pleach_fs_tree::{Digest, FileContent, Inode, Metadata, TreePath, escape};
+use pleach_fs_tree::{Chunks, Digest, FileContent, Inode, Metadata, TreePath, escape};
 use sha2::{Digest as _, Sha256};
 
 use crate::decompress::Decompressor;
@@ -22,7 +22,7 @@ pub struct LayerEntries<C> {
     pub(crate) index: usize,
     pub(crate) digest: Digest,
     pub(crate) used: Used,
-    pub(crate) entries: Vec<Entry<C>>,
+    pub(crate) entries: Chunks<Entry<C>>,
     pub(crate) notes: Vec<crate::Note>,
 }
 
@@ -195,7 +195,7 @@ struct Reader<'a, S: ContentSink> {
     budget: &'a Budget,
     sink: &'a mut S,
     hasher: Sha256,
-    entries: Vec<Entry<S::Content>>,
+    entries: Chunks<Entry<S::Content>>,
     notes: Notes,
     file: Option<File>,
     used: Used,
@@ -215,7 +215,7 @@ impl<'a, S: ContentSink> Reader<'a, S> {
             budget,
             sink,
             hasher: Sha256::new(),
-            entries: Vec::new(),
+            entries: Chunks::default(),
             notes: Notes::new(index),
             file: None,
             used: Used::default(),
@@ -335,6 +335,7 @@ impl<'a, S: ContentSink> Reader<'a, S> {
 
     fn begin(&mut self, path: TreePath, metadata: Metadata, size: u64) -> Result<(), Fault> {
         // What is promised counts when it comes: an archive that is cut off says so.
+        self.sink.path(&path);
         self.sink
             .begin(&metadata, size.min(self.options.limits.file))?;
         self.file = Some(File {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use pleach_fs_tree::{InodeId, Kind, MAX_SYMLINKS, Name, Tree, TreePath};
+use pleach_fs_tree::{Chunks, InodeId, Kind, MAX_SYMLINKS, Name, Tree, TreePath};
 
 use crate::entry::Action;
 use crate::read::Entry;
@@ -50,7 +50,7 @@ pub(crate) struct Removals<'a, C> {
 impl<'a, C> Removals<'a, C> {
     pub(crate) fn new(
         layer: usize,
-        entries: &'a [Entry<C>],
+        entries: &'a Chunks<Entry<C>>,
         options: &'a MergeOptions,
         work: &'a Work,
     ) -> Self {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Class, Context, Facts, Route, Rule, rules};
 
 /// What two boots of one image differ in.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Control {
     /// How many differences each noise rule covered.

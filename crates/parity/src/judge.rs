@@ -17,6 +17,7 @@ pub struct Capture<'a> {
 }
 
 /// A difference that a rule expects.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expected {
     /// The rule.
@@ -26,6 +27,7 @@ pub struct Expected {
 }
 
 /// Something that no rule expects.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -42,6 +44,7 @@ pub enum Defect {
 }
 
 /// How often a rule was used.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleCount {
     /// The rule.
@@ -55,6 +58,7 @@ pub struct RuleCount {
 }
 
 /// The verdict over two systems.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// When they were compared.

@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::{Route, Verdict};
 
 /// A moment in the life of a machine.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -96,6 +97,7 @@ pub struct Decision {
 pub type Decisions = BTreeMap<String, Decision>;
 
 /// A path of `/etc` in which two routes have parted: which keeps what, why, and what would mend it.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parting {
     /// From the root.

@@ -11,6 +11,7 @@ use crate::{Control, Defect, Moment, Parting, Verdict};
 pub const FORMAT_VERSION: u32 = 1;
 
 /// One run: a customization, a base image, the A/A control and a verdict for each pair of routes.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// [`FORMAT_VERSION`].

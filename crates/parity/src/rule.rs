@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Facts, Route};
 
 /// Why a difference can be expected at all.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {

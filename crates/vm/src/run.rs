@@ -103,11 +103,12 @@ fn attempt(
     let directory = format!("attempt-{number}");
     let dir =
         private::create_dir(run, Path::new(&directory)).map_err(io_error("create", &directory))?;
-    prepare(plan, media, &dir)?;
     let permit = match options.permits {
         Some(permits) => Some(permits.acquire(plan.cpus, plan.memory_mib)?),
         None => None,
     };
+    // Not before: machines that wait need no disks.
+    prepare(plan, media, &dir)?;
     let mut watchdog = Watchdog::new(host.profile.limits.clone(), plan.recovery);
     let ended = execute(plan, &dir, options.proc, &mut watchdog)?;
     drop(permit);

@@ -7,6 +7,7 @@
 )]
 
 mod chroot;
+mod lint;
 mod tree;
 
 use std::path::Path;

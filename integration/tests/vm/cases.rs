@@ -50,9 +50,9 @@ pub(crate) fn trials(setting: &Arc<Result<Setting>>, whole: bool) -> Vec<Trial> 
 fn derived_works(setting: &Setting, case: &Case) -> Result<()> {
     let disk = case.install(setting, &case.derive(setting, "v1")?, None)?;
     case.boot(setting, &disk, &case.check(), "derived")?
-        .passed()?;
-    std::fs::remove_file(disk)?;
-    Ok(())
+        .passed()?
+        .discard()?;
+    Ok(std::fs::remove_file(disk)?)
 }
 
 /// What a machine passes without the customization says nothing about it. One boot for all cases of
@@ -77,9 +77,10 @@ fn no_check_passes(setting: &Setting) -> Result<()> {
     let check = folder.join("check.sh");
     std::fs::write(&check, script)?;
     let disk = case.install(setting, &case.base(setting, "v1")?, None)?;
-    case.boot(setting, &disk, &check, "base-alone")?.passed()?;
-    std::fs::remove_file(disk)?;
-    Ok(())
+    case.boot(setting, &disk, &check, "base-alone")?
+        .passed()?
+        .discard()?;
+    Ok(std::fs::remove_file(disk)?)
 }
 
 /// Version 1 is booted and a row written; the guest's own ostree deploys version 2; that is booted and
@@ -105,10 +106,9 @@ fn postgres_is_upgraded(setting: &Setting) -> Result<()> {
         .filter(|line| line.starts_with('v'))
         .collect();
     ensure!(rows == ["v1", "v2"], "{rows:?}\n{:?}", after.answer);
-    std::fs::remove_file(before.disk())?;
-    std::fs::remove_file(after.disk())?;
-    std::fs::remove_file(disk)?;
-    Ok(())
+    before.discard()?;
+    after.discard()?;
+    Ok(std::fs::remove_file(disk)?)
 }
 
 /// The house's colours, as `kiosk.bu` has them: a bar above, the board's ground below.
@@ -148,7 +148,8 @@ fn kiosk_is_seen(setting: &Setting) -> Result<()> {
         share(&picture, 120..480, GROUND)?,
     );
     ensure!(bar < 0.01 && ground < 0.01, "bar {bar}, ground {ground}");
-    Ok(())
+    machine.discard()?;
+    base.discard()
 }
 
 /// Nothing is set up in the base image; once derived, it is an image for one purpose.

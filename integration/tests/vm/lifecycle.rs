@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
+use pleach_integration::disk::discard;
 use pleach_integration::setting::Setting;
 
 use crate::trial;
 
 /// What is at the top of every script: the program and the images are where an administrator put them.
-const TOP: &str =
+pub(crate) const TOP: &str =
     "set -eux\nP='/var/lib/site/pleach-deploy deploy'\nIMAGES=oci:/var/lib/site/images\n";
 
 /// Ten kinds of change to /etc, and data.
-const CHANGES: &str = "cd /etc
+pub(crate) const CHANGES: &str = "cd /etc
 echo added > local-added
 echo changed >> issue
 rm debian_version
@@ -31,7 +32,7 @@ echo data > /var/lib/site/data
 ";
 
 /// That they are there, whatever the image is.
-const KEPT: &str = "cd /etc
+pub(crate) const KEPT: &str = "cd /etc
 grep -q added local-added
 grep -q changed issue
 test ! -e debian_version
@@ -106,7 +107,7 @@ fn goes_through(setting: &Setting) -> Result<()> {
     setting.done(&[
         "deploy", "install", base, "--layout", "direct", "--target", &shown,
     ])?;
-    equip(setting, &disk, &folder.join("mounted"))?;
+    equip(setting, &disk, "loop", &folder.join("mounted"), |_| Ok(()))?;
     for (name, script) in boots() {
         let check = folder.join(format!("{name}.sh"));
         std::fs::write(&check, format!("#!/bin/sh\n{script}"))?;
@@ -133,31 +134,39 @@ fn goes_through(setting: &Setting) -> Result<()> {
             answer.stdout,
             answer.stderr
         );
-        let before = std::mem::replace(
-            &mut disk,
-            folder.join(name).join("boot-1/attempt-1/disk.img"),
-        );
-        // The last one stays, to look at.
-        std::fs::remove_file(before)?;
+        let attempt = folder.join(name).join("boot-1/attempt-1");
+        let before = std::mem::replace(&mut disk, attempt.join("disk.img"));
+        for other in [before, attempt.join("base.img")] {
+            std::fs::remove_file(other)?;
+        }
     }
+    discard(&folder)
+}
+
+/// Runs a program, which has to succeed.
+pub(crate) fn run(program: &str, arguments: &[&std::ffi::OsStr]) -> Result<()> {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.with_context(|| format!("running {program}"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{program} {arguments:?}: {said}");
     Ok(())
 }
 
-/// Puts the program and the images onto the machine's disk.
-fn equip(setting: &Setting, disk: &Path, place: &Path) -> Result<()> {
+/// Puts the program and the images onto the machine's disk, and `more`; `options` are those of mount
+/// that find its root.
+pub(crate) fn equip(
+    setting: &Setting,
+    disk: &Path,
+    options: &str,
+    place: &Path,
+    more: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
     std::fs::create_dir_all(place)?;
-    let run = |program: &str, arguments: &[&std::ffi::OsStr]| -> Result<()> {
-        let output = Command::new(program).args(arguments).output();
-        let output = output.with_context(|| format!("running {program}"))?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.success(), "{program} {arguments:?}: {said}");
-        Ok(())
-    };
     run(
         "mount",
         &[
             "-o".as_ref(),
-            "loop".as_ref(),
+            options.as_ref(),
             disk.as_ref(),
             place.as_ref(),
         ],
@@ -179,7 +188,8 @@ fn equip(setting: &Setting, disk: &Path, place: &Path) -> Result<()> {
         run(
             "cp",
             &["-r".as_ref(), layout.as_ref(), site.join("images").as_ref()],
-        )
+        )?;
+        more(place)
     })();
     run("umount", &[place.as_ref()])?;
     written

@@ -8,17 +8,19 @@
 )]
 
 mod cases;
+mod kills;
 mod lifecycle;
 mod uefi;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
-use pleach_integration::disk::Disk;
+use pleach_integration::disk::{Disk, discard};
 use pleach_integration::faults::FAULTS;
 use pleach_integration::setting::Setting;
-use pleach_integration::shared::{EVERY, Run, SITE, SPLIT, Shared};
+use pleach_integration::shared::{EVERY, KEPT, Run, SITE, SPLIT, Shared};
 use pleach_parity::{Capture, Control, Route, judge, rules};
 
 fn main() {
@@ -56,6 +58,7 @@ fn main() {
     trials.extend(cases::trials(&setting, whole));
     if whole {
         trials.extend(lifecycle::trials(&setting));
+        trials.extend(kills::trials(&setting));
         trials.push(trial(
             "parity::units_in_usr_do_what_they_do_in_etc",
             &setting,
@@ -68,7 +71,7 @@ fn main() {
         ));
     } else {
         println!(
-            "a machine's life, a split, units of /usr, other file systems and all but one bad deployment are not booted here: cargo xtask test --tier vm --all"
+            "a machine's life, kills in mid-upgrade, a split, units of /usr, other file systems and all but one bad deployment are not booted here: cargo xtask test --tier vm --all"
         );
     }
     trials.extend(uefi::trials(&setting, whole));
@@ -183,7 +186,7 @@ fn units_in_usr_agree(setting: &Setting) -> Result<()> {
         "{}",
         answer.stdout
     );
-    Ok(())
+    discard(Path::new(&output))
 }
 
 fn control_is_sound(setting: &Setting) -> Result<()> {
@@ -241,7 +244,7 @@ fn faults_are_found(setting: &Setting) -> Result<()> {
     let shared = Shared::get(setting)?;
     let folder = setting.output.join("faults");
     let _ = std::fs::remove_dir_all(&folder);
-    let disk = Disk::copy(&shared.folder.join("etc.img"), &folder.join("disk.img"))?;
+    let disk = Disk::copy(&shared.folder.join(KEPT), &folder.join("disk.img"))?;
     for fault in FAULTS {
         (fault.plant)(&disk).with_context(|| format!("planting {}", fault.name))?;
     }
@@ -288,8 +291,5 @@ fn faults_are_found(setting: &Setting) -> Result<()> {
         defects.len(),
         defects.join("\n")
     );
-    // The disks are large and can be made again; console, journal and captures stay.
-    let _ = std::fs::remove_file(disk.path());
-    let _ = std::fs::remove_file(folder.join("boot/boot-1/attempt-1/disk.img"));
-    Ok(())
+    discard(&folder)
 }

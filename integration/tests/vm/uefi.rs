@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use libtest_mimic::Trial;
 use pleach_integration::block_log::{self, Overlay, SECTOR};
-use pleach_integration::disk::Disk;
+use pleach_integration::disk::{Disk, discard};
 use pleach_integration::esp::Esp;
 use pleach_integration::setting::{Answer, Setting};
 
@@ -161,7 +161,12 @@ fn version(setting: &Setting, tag: &str) -> Result<String> {
 }
 
 /// A disk of an image that falls back to v1.
-fn install(setting: &Setting, folder: &Path, image: &str, more: &[&str]) -> Result<PathBuf> {
+pub(crate) fn install(
+    setting: &Setting,
+    folder: &Path,
+    image: &str,
+    more: &[&str],
+) -> Result<PathBuf> {
     let disk = folder.join("disk.img");
     let path = disk.display().to_string();
     let fallback = version(setting, "v1")?;
@@ -191,14 +196,14 @@ fn template(setting: &Setting) -> Result<PathBuf> {
 }
 
 /// A machine that came up, and what it left.
-struct Machine {
+pub(crate) struct Machine {
     answer: Answer,
-    disk: PathBuf,
+    pub(crate) disk: PathBuf,
     console: String,
 }
 
 /// Boots a disk by firmware, and runs a check in whatever comes up.
-fn boot(
+pub(crate) fn boot(
     folder: &Path,
     setting: &Setting,
     disk: &Path,
@@ -272,9 +277,7 @@ fn boots_and_is_found_good(setting: &Setting) -> Result<()> {
     let entries = Esp::of(&machine.disk).entries()?;
     ensure!(entries == [OLD, NEW], "{entries:?}\n{:?}", machine.answer);
     ensure!(kernels(&machine.console) == 1, "{}", machine.console);
-    std::fs::remove_file(&machine.disk)?;
-    std::fs::remove_file(disk)?;
-    Ok(())
+    discard(&folder)
 }
 
 fn other_root_boots(setting: &Setting, filesystem: &str) -> Result<()> {
@@ -289,9 +292,7 @@ fn other_root_boots(setting: &Setting, filesystem: &str) -> Result<()> {
     let machine = boot(&folder, setting, &disk, &check, &[])?;
     let entries = Esp::of(&machine.disk).entries()?;
     ensure!(entries == [OLD, NEW], "{entries:?}\n{:?}", machine.answer);
-    std::fs::remove_file(&machine.disk)?;
-    std::fs::remove_file(disk)?;
-    Ok(())
+    discard(&folder)
 }
 
 /// The machine is left to itself, and is up in the old deployment; the entry of the new one says that it
@@ -330,9 +331,7 @@ fn falls_back(setting: &Setting, bad: &Bad) -> Result<()> {
         "{} kernels were started",
         kernels(&machine.console)
     );
-    std::fs::remove_file(&machine.disk)?;
-    std::fs::remove_file(disk)?;
-    Ok(())
+    discard(&folder)
 }
 
 /// All of the default number of tries are made.
@@ -352,9 +351,7 @@ fn falls_back_after_three_tries(setting: &Setting) -> Result<()> {
         "{} kernels",
         kernels(&machine.console)
     );
-    std::fs::remove_file(&machine.disk)?;
-    std::fs::remove_file(disk)?;
-    Ok(())
+    discard(&folder)
 }
 
 /// A boot that is counted and found good, with every write to its disk in a log; then each state that a cut
@@ -409,14 +406,9 @@ fn power_cut_in_the_counter(setting: &Setting) -> Result<()> {
     ensure!(states.len() > 10, "only {} states", states.len());
     if let Some(state) = lost {
         apply(work.path(), state)?;
-        let machine = boot(
-            &self::folder(setting, "power-cut-boot")?,
-            setting,
-            work.path(),
-            &is_up("v1"),
-            &[],
-        )?;
-        std::fs::remove_file(machine.disk)?;
+        let folder = self::folder(setting, "power-cut-boot")?;
+        boot(&folder, setting, work.path(), &is_up("v1"), &[])?;
+        discard(&folder)?;
     }
     // An ESP without the entry is told apart from one with it.
     original.remove(&format!("/loader/entries/{OLD}"))?;
@@ -424,10 +416,8 @@ fn power_cut_in_the_counter(setting: &Setting) -> Result<()> {
         !offered(&original, &original)?.contains(&OLD.to_owned()),
         "the check sees nothing"
     );
-    for path in [work.path(), &disk, &before.disk, &log, &after] {
-        std::fs::remove_file(path)?;
-    }
-    Ok(())
+    std::fs::remove_file(log)?;
+    discard(&folder)
 }
 
 /// The same boot once more, with a log of what is written to the disk: the log, and the disk after it.

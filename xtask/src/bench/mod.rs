@@ -2,6 +2,7 @@
 
 mod etc;
 mod figures;
+mod inspect;
 mod layers;
 mod volume;
 
@@ -29,6 +30,9 @@ pub(crate) struct Bench {
     /// What of layers to measure [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     rows: Vec<layers::Row>,
+    /// How the layers are compressed [default: both]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    compression: Vec<layers::Compression>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -38,6 +42,8 @@ enum What {
     Layers,
     /// The three-way merge of /etc; the peer is ostree.
     Etc,
+    /// A look into an image of a gigabyte; the peer is gzip with sha256sum.
+    Inspect,
 }
 
 impl Bench {
@@ -48,11 +54,14 @@ impl Bench {
         match (self.what, &self.sizes[..]) {
             (What::Layers, []) => {
                 setup::setup(workspace)?;
-                layers::run(workspace, self.pairs, &self.image, &self.rows)
+                let (images, rows) = (&self.image, &self.rows);
+                layers::run(workspace, self.pairs, images, rows, &self.compression)
             }
             (What::Layers, _) => bail!("--sizes is for etc; layers has those of the image"),
-            (What::Etc, _) if !self.image.is_empty() || !self.rows.is_empty() => {
-                bail!("--image and --rows are for layers")
+            (What::Inspect, []) if !self.of_layers() => inspect::run(workspace, self.pairs),
+            (What::Inspect, _) => bail!("inspect makes its own image"),
+            (What::Etc, _) if self.of_layers() => {
+                bail!("--image, --rows and --compression are for layers")
             }
             (What::Etc, sizes) if sizes.contains(&0) => bail!("--sizes must be at least 1 each"),
             (What::Etc, sizes) => {
@@ -61,5 +70,9 @@ impl Bench {
                 etc::run(workspace, self.pairs, sizes)
             }
         }
+    }
+
+    fn of_layers(&self) -> bool {
+        !(self.image.is_empty() && self.rows.is_empty() && self.compression.is_empty())
     }
 }

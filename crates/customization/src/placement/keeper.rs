@@ -24,6 +24,8 @@ pub enum Keeper {
     Accounts,
     /// The lists of modules that the kernel is given when it has started.
     Modules,
+    /// What systemd and its generators read before anything else has run.
+    Manager,
     /// Image and machine.
     Etc,
     /// The machine.
@@ -66,6 +68,19 @@ pub const KEEPERS: &[(Place, Keeper)] = &[
     (Below("/etc/group"), Keeper::Accounts),
     (Below("/etc/modules-load.d"), Keeper::Modules),
     (Below("/etc/modules"), Keeper::Modules),
+    // The generator of a user's own manager, which comes long after.
+    (Below("/etc/containers/systemd/users"), Keeper::Etc),
+    (Below("/etc/containers/systemd"), Keeper::Manager),
+    (Below("/etc/fstab"), Keeper::Manager),
+    (Below("/etc/crypttab"), Keeper::Manager),
+    (Below("/etc/veritytab"), Keeper::Manager),
+    (Below("/etc/integritytab"), Keeper::Manager),
+    (Below("/etc/netplan"), Keeper::Manager),
+    (Begins("/etc/systemd/zram-generator.conf"), Keeper::Manager),
+    // Units, system.conf, presets, and generators themselves.
+    (Begins("/etc/systemd/system"), Keeper::Manager),
+    (Below("/etc/init.d"), Keeper::Manager),
+    (Below("/etc/rc.local"), Keeper::Manager),
     (Below("/etc"), Keeper::Etc),
     (Below("/var"), Keeper::Var),
     (Below("/usr/local"), Keeper::Var),
@@ -94,9 +109,12 @@ impl Keeper {
     /// The part of the root that a hard link cannot leave.
     pub(crate) fn file_system(self) -> Self {
         match self {
-            Self::MachineId | Self::HostKey | Self::Passwords | Self::Accounts | Self::Modules => {
-                Self::Etc
-            }
+            Self::MachineId
+            | Self::HostKey
+            | Self::Passwords
+            | Self::Accounts
+            | Self::Modules
+            | Self::Manager => Self::Etc,
             other => other,
         }
     }

@@ -69,6 +69,25 @@ fn paths() {
     file("/etc/shadow.d", "ccccccc");
     file("/etc/modules-load.d/x.conf", "cccccdc");
     file("/etc/modules-load.conf", "ccccccc");
+    for path in [
+        "/etc/fstab",
+        "/etc/crypttab",
+        "/etc/containers/systemd/x.container",
+        "/etc/systemd/system/x.service",
+        "/etc/systemd/system.conf.d/x.conf",
+        "/etc/systemd/system-generators/x",
+        "/etc/systemd/zram-generator.conf",
+        "/etc/systemd/zram-generator.conf.d/x.conf",
+        "/etc/netplan/x.yaml",
+        "/etc/init.d/x",
+        "/etc/rc.local",
+    ] {
+        file(path, "cccdcrr");
+    }
+    file("/etc/containers/systemd/users/x.container", "ccccccc");
+    file("/etc/containers/storage.conf", "ccccccc");
+    file("/etc/fstab.d", "ccccccc");
+    file("/etc/systemd/user-generators/x", "ccccccc");
     file("/etc/passwd", "ccccccr");
     file("/usr/bin/x", "crrrrrr");
     file("/usr/local/bin/x", "dcccccr");
@@ -107,6 +126,7 @@ fn hard_links_stay_where_they_are() {
     };
     link("/etc/a", "/etc/b", "cccdcrr");
     link("/etc/a", "/etc/passwd", "cccdcrr");
+    link("/etc/a", "/etc/fstab", "cccdcrr");
     link("/etc/a", "/usr/bin/b", "rrrrrrr");
     link("/usr/bin/a", "/usr/bin/b", "crrrrrr");
     link("/var/a", "/var/b", "rccdcrr");

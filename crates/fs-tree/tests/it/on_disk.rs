@@ -6,7 +6,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use pleach_fs_tree::{
     ContentSource, Digest, FileContent, MaterializeOptions, ScanOptions, Tree, diff, dump,
-    materialize, materialize_parallel, scan, write_all,
+    materialize, materialize_parallel, scan, scan_readable, write_all,
 };
 use proptest::prelude::*;
 use rustix::fs::{Mode, OFlags, XattrFlags};
@@ -292,4 +292,22 @@ proptest! {
             prop_assert!(different.is_empty(), "{threads} threads: {different:?}\n{}", show(&tree));
         }
     }
+}
+
+/// What may be read is read; what may not, others are asked about (`pleach lint` as nobody).
+#[test]
+fn a_readable_directory_is_scanned_whole() {
+    let (_keep, dir) = scratch();
+    dir.create_dir_all("a/b").expect("made");
+    dir.write("a/b/f", "x").expect("written");
+    dir.symlink("b", "a/l").expect("linked");
+    let options = ScanOptions {
+        digest: false,
+        xattrs: false,
+        ..ScanOptions::default()
+    };
+    let (found, skipped) = scan_readable(&dir, &options).expect("scanned");
+    assert!(skipped.is_empty(), "{skipped:?}");
+    let show = |tree: &Tree<FileContent>| dump(tree, |content| format!("{content:?}").into_bytes());
+    assert_eq!(show(&found), show(&scan(&dir, &options).expect("scanned")));
 }

@@ -107,7 +107,7 @@ impl Transaction {
         wanted: &BTreeSet<usize>,
     ) -> Result<(BTreeSet<usize>, Merged<Object>), Error> {
         let merge = &options.merge;
-        let cache = options.cache.map(|dir| Cache::new(dir, merge));
+        let cache = options.cache.map(|dir| Cache::new(dir, merge, ""));
         let cached = std::sync::Mutex::new(BTreeSet::new());
         let merged = merge_layers(
             layers,
@@ -155,7 +155,7 @@ fn layers_with(
     let Some(dir) = options.cache else {
         return BTreeSet::new();
     };
-    let cache = Cache::new(dir, &options.merge);
+    let cache = Cache::new(dir, &options.merge, "");
     let has = |&index: &usize| {
         let entries: Option<LayerEntries<Object>> = cache.load(index, &layers[index]);
         entries.is_none_or(|entries| entries.contents().any(|o| missing.contains(&o.name)))

@@ -166,10 +166,6 @@ impl Store {
         if self.broken.load(Ordering::Relaxed) {
             return Err(io::Error::other("an object could not be written before"));
         }
-        let sync_directory = |name: &str| match sync {
-            true => sync_directory(&self.objects, name),
-            false => Ok(()),
-        };
         let mut commits = Vec::new();
         let mut shards = Vec::new();
         for (first, shard) in self.shards.iter().enumerate() {
@@ -188,24 +184,28 @@ impl Store {
                 shards.push((format!("{first:02x}"), objects));
             }
         }
-        if sync {
-            rustix::fs::syncfs(&self.objects)?;
-        }
+        let settle = || match sync {
+            true => rustix::fs::syncfs(&self.objects),
+            false => Ok(()),
+        };
+        settle()?;
         for (directory, objects) in &shards {
             self.publish_shard(directory, objects)?;
         }
-        // After all of them: most of the calls then find nothing to do.
-        for (directory, _) in &shards {
-            sync_directory(directory)?;
-        }
-        sync_directory(".")?;
-        for name in &commits {
+        let commits = commits.iter().map(|name| {
             let path = object_path(name, ObjectType::Commit);
-            make_directory(&self.objects, &path[..2])?;
-            self.rename(&commit_path(name), &path)?;
-            sync_directory(&path[..2])?;
+            make_directory(&self.objects, &path[..2]).map(|()| (commit_path(name), path))
+        });
+        let commits: Vec<_> = commits.collect::<io::Result<_>>()?;
+        // One call for the names in all directories, in place of one for each.
+        settle()?;
+        for (from, to) in &commits {
+            self.rename(from, to)?;
+            if sync {
+                sync_directory(&self.objects, &to[..2])?;
+            }
         }
-        sync_directory(".")
+        Ok(())
     }
 
     /// All at once where the repository has no such directory; else one by one.

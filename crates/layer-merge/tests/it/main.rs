@@ -11,6 +11,7 @@ mod cache;
 mod differential;
 mod fuzz;
 mod hostile;
+mod kept;
 mod law;
 mod layout;
 mod merge;

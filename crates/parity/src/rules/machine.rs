@@ -77,6 +77,8 @@ fn close(difference: &Difference) -> bool {
         return false;
     };
     let numbers = |text: &str| -> Option<Vec<(f64, String)>> {
+        // A tab is escaped in what is compared.
+        let text = text.replace(r"\x09", " ");
         text.split(['\t', ' ']).map(number).collect()
     };
     let (Some(left), Some(right)) = (numbers(left), numbers(right)) else {

@@ -10,6 +10,7 @@ mod definition;
 mod image_units;
 mod machine;
 mod noise;
+mod podman;
 mod tools;
 
 use pleach_booted_state::Difference;
@@ -24,6 +25,7 @@ pub const RULES: &[&[Rule]] = &[
     accounts::RULES,
     machine::RULES,
     tools::RULES,
+    podman::RULES,
     cloud_init::RULES,
     credentials::RULES,
 ];

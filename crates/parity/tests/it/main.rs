@@ -1,5 +1,6 @@
 //! One binary for all integration tests of the crate.
 
+mod matrix;
 mod planted;
 
 use pleach_booted_state::Snapshot;

@@ -158,6 +158,7 @@ fn rows() -> Vec<Planted> {
         accounts(),
         machine(),
         tools(),
+        podman(),
         credentials(),
         cloud_init(),
     ]
@@ -359,6 +360,9 @@ fn machine() -> Vec<Planted> {
         row!("share-of-memory" Sysctls, Derive => Etc,
             [sysctl("kernel.threads-max", "1000", "1005")],
             [sysctl("kernel.threads-max", "1000", "1050")]),
+        row!("share-of-memory" Sysctls, Derive => Etc,
+            [sysctl("net.ipv4.udp_mem", r"20931\x0927910\x0941862", r"20931\x0927911\x0941862")],
+            [sysctl("net.ipv4.udp_mem", r"20931\x0927910\x0941862", r"20931\x0937911\x0941862")]),
         row!("share-of-memory" Mounts, Derive => Etc,
             [entry("mounts", "/run", tmpfs("1000k"), tmpfs("1005k"))],
             [entry("mounts", "/run", tmpfs("1000k"), tmpfs("1050k"))]),
@@ -433,6 +437,68 @@ fn tools() -> Vec<Planted> {
             [entry("paths", result, file("sha256:a"), NONE)]),
         row!("authorized-keys-place" Paths, Derive => Ignition, placed(true), placed(false)),
         row!("authorized-keys-place" AuthorizedKeys, Derive => Ignition, placed(true), placed(false)),
+    ]
+}
+
+fn podman() -> Vec<Planted> {
+    const STORAGE: &str = "/var/lib/containers/storage";
+    let id = |digit: char| digit.to_string().repeat(64);
+    let link = |digit: char| digit.to_string().repeat(26);
+    let mount = |fs_type: &str, option: &str, fs_option: String| {
+        json!([{
+            "fs_type": fs_type, "source": { "named": "x" }, "root": "/",
+            "options": [option], "fs_options": [fs_option],
+        }])
+    };
+    let merged = |digit: char| format!("{STORAGE}/overlay/{}/merged", id(digit));
+    let shm = |digit: char| format!("{STORAGE}/overlay-containers/{}/userdata/shm", id(digit));
+    let root = |letter: char, option: &str| {
+        let lower = format!("lowerdir={STORAGE}/overlay/l/{}", link(letter));
+        mount("overlay", option, lower)
+    };
+    let memory = |option: &str| mount("tmpfs", option, "mode=1777".to_owned());
+    let left = || {
+        [
+            entry("mounts", &merged('a'), root('X', "rw"), NONE),
+            entry("mounts", &shm('a'), memory("nosuid"), NONE),
+        ]
+    };
+    let right = |root_option: &str, memory_option: &str| {
+        let mut all = Vec::from(left());
+        all.push(entry("mounts", &merged('b'), NONE, root('Y', root_option)));
+        all.push(entry("mounts", &shm('b'), NONE, memory(memory_option)));
+        all
+    };
+    let same = || right("rw", "nosuid");
+    let more = |key: String, value: Value| [entry("mounts", &key, NONE, value)];
+    let unit = |digit: char| {
+        let name = r"var-lib-containers-storage-overlay\x2dcontainers";
+        format!("{name}-{}-userdata-shm.mount", id(digit))
+    };
+    let state = |sub: &str| json!({ "loaded": { "load_state": "loaded", "active_state": "active", "sub_state": sub } });
+    let units = |sub: &str| {
+        [
+            entry("units", &unit('a'), state("mounted"), NONE),
+            entry("units", &unit('b'), NONE, state(sub)),
+        ]
+    };
+    let root_unit = |digit: char, side: Value| {
+        let name = format!(
+            "var-lib-containers-storage-overlay-{}-merged.mount",
+            id(digit)
+        );
+        [entry("units", &name, NONE, side)]
+    };
+    vec![
+        row!("container-mounts" Mounts, Derive => Etc, same(), right("ro", "nosuid")),
+        row!("container-mounts" Mounts, Derive => Etc, same(), right("rw", "suid")),
+        // One more, and one of the other kind.
+        row!("container-mounts" Mounts, Derive => Etc, same(), more(shm('c'), memory("nosuid"))),
+        row!("container-mounts" Mounts, Derive => Etc, same(), more(shm('b'), root('Y', "rw"))),
+        row!("container-mounts" Mounts, Derive => Etc, same(),
+            more(format!("{STORAGE}/other/{}/merged", id('b')), root('Y', "rw"))),
+        row!("container-mounts" Units, Derive => Etc, units("mounted"), units("tentative")),
+        row!("container-mounts" Units, Derive => Etc, units("mounted"), root_unit('b', state("mounted"))),
     ]
 }
 

@@ -37,12 +37,23 @@ pub(crate) struct Derive {
     /// in the image; what that leaves besides is said.
     #[arg(long, value_name = "DIR")]
     containerfile: Option<PathBuf>,
+    /// An annotation of the image that is written, over those of the base: org.pleach.role=final says
+    /// what the image is. May be given again.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = annotation, conflicts_with = "containerfile")]
+    annotation: Vec<(String, String)>,
     #[command(flatten)]
     placing: Placing,
     #[command(flatten)]
     remainder: Remainder,
     #[command(flatten)]
     source: Source,
+}
+
+fn annotation(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("an annotation is NAME=VALUE".to_owned()),
+    }
 }
 
 /// Where things are put that may be in several places.
@@ -130,7 +141,8 @@ impl Derive {
             write_containerfile(&self.base, &base, &merged, &derivation, folder)?;
         }
         if let Some((folder, tag)) = output {
-            let derived = write(&base, &merged, &derivation, &folder, tag)?;
+            let said = self.annotation.iter().cloned().collect();
+            let derived = write_annotated(&base, &merged, &derivation, &folder, tag, &said)?;
             output::print(&format!("{}@{}\n", derived.reference(), derived.digest()))?;
         }
         Ok(End::Fine)
@@ -226,6 +238,18 @@ pub(crate) fn write(
     folder: &Path,
     tag: Option<&str>,
 ) -> Result<OpenImage> {
+    write_annotated(base, merged, derivation, folder, tag, &BTreeMap::new())
+}
+
+/// As [`write`], with annotations.
+fn write_annotated(
+    base: &OpenImage,
+    merged: &Merged,
+    derivation: &Derivation<ContentRef>,
+    folder: &Path,
+    tag: Option<&str>,
+    annotations: &BTreeMap<String, String>,
+) -> Result<OpenImage> {
     let layout = Layout::create(&make(folder)?)?;
     base.copy_layers(&layout)?;
     let options = LayerOptions {
@@ -249,7 +273,7 @@ pub(crate) fn write(
         ..History::default()
     };
     let none = BTreeMap::new();
-    let image = append_layer(base.image(), &layer, &history, &none, &none)?;
+    let image = append_layer(base.image(), &layer, &history, &none, annotations)?;
     layout.put_image(&image, tag)?;
     image::open_layout(folder, tag)
 }

@@ -25,6 +25,24 @@ impl From<End> for ExitCode {
     }
 }
 
+/// What was asked for makes no sense.
+#[derive(Debug)]
+pub(crate) struct Usage(String);
+
+impl Usage {
+    pub(crate) fn new(what: impl ToString) -> Self {
+        Self(what.to_string())
+    }
+}
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
 /// Something went wrong.
 pub(crate) const TROUBLE: u8 = 3;
 
@@ -34,7 +52,11 @@ pub(crate) fn trouble(error: &anyhow::Error) -> ExitCode {
     if let Some(hint) = hint(error) {
         eprintln!("hint: {hint}");
     }
-    ExitCode::from(TROUBLE)
+    match error.is::<Usage>() {
+        // As clap does.
+        true => ExitCode::from(2),
+        false => ExitCode::from(TROUBLE),
+    }
 }
 
 /// The causes on one line each; one that its effect already says is not said twice.

@@ -136,6 +136,10 @@ impl OpenImage {
         &self.verified
     }
 
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     pub(crate) fn image(&self) -> &Image {
         &self.image
     }

@@ -1,28 +1,28 @@
 //! `pleach inspect`: what an image is, and where a path in it comes from.
 
-use std::path::PathBuf;
-
 use anyhow::{Result, bail};
 use clap::Args;
 use pleach_fs_tree::TreePath;
+use pleach_image_lint::{Policy, Report};
 use pleach_layer_merge::Removal;
 use serde_json::json;
 
 use super::exit::End;
 use super::fetch::Source;
-use super::image;
+use super::judge::{Judged, Judging, judge};
 use super::output::{self, Format};
 
-/// Say what an image is made of; with --path, which layer put a path there.
+/// Say what an image is, what speaks for that and how sure it is, and what it is made of; with --path,
+/// which layer put a path there.
 #[derive(Args)]
 pub(crate) struct Inspect {
+    /// An image, or rootfs:DIR, the root of a system in a directory.
     image: String,
     /// A path in the merged tree.
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
-    /// Keep the indexes of layers here, and read those that are there instead of the layers.
-    #[arg(long, value_name = "DIR", requires = "path")]
-    cache: Option<PathBuf>,
+    #[command(flatten)]
+    judging: Judging,
     #[command(flatten)]
     source: Source,
     #[arg(long, value_enum, default_value_t)]
@@ -31,7 +31,29 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn run(&self) -> Result<End> {
-        let image = image::open(&self.image, &self.source)?;
+        let judged = judge(&self.image, &self.source, &self.judging, &Policy::default())?;
+        let Judged {
+            name,
+            report,
+            image,
+        } = &judged;
+        let mut value = json!({
+            "format_version": 2,
+            "role": report.role,
+            "role_certainty": report.role_certainty,
+            "scope": report.scope,
+            "scope_certainty": report.scope_certainty,
+            "declared": report.declared,
+            "evidence": report.evidence,
+            "unread": report.unread,
+            "reference": self.image,
+        });
+        let Some((image, index)) = image else {
+            if self.path.is_some() {
+                bail!("{name}: a directory has no layers");
+            }
+            return self.print(&value, name, report);
+        };
         let layers: Vec<_> = image
             .image()
             .layers()
@@ -45,16 +67,12 @@ impl Inspect {
                 })
             })
             .collect();
-        let mut value = json!({
-            "format_version": 1,
-            "reference": image.reference(),
-            "digest": image.digest(),
-            "labels": image.image().config_json()["config"]["Labels"],
-            "layers": layers,
-        });
+        value["reference"] = image.reference().into();
+        value["digest"] = image.digest().into();
+        value["labels"] = image.image().config_json()["config"]["Labels"].clone();
+        value["layers"] = layers.into();
         if let Some(path) = &self.path {
             let path = TreePath::new(path)?;
-            let index = image.index(self.cache.as_deref())?;
             let layers = image.image().layers();
             let place = |layer: usize, entry: Option<u64>| json!({ "layer": layers[layer].digest.to_string(), "entry": entry });
             let origin = index.provenance.origin(&index.tree, &path);
@@ -77,17 +95,30 @@ impl Inspect {
             value["path"] =
                 json!({ "path": path.to_string(), "origins": origins, "whiteouts": hidden });
         }
+        self.print(&value, name, report)
+    }
+
+    fn print(&self, value: &serde_json::Value, name: &str, report: &Report) -> Result<End> {
         match self.format {
-            Format::Json => output::print(&(serde_json::to_string_pretty(&value)? + "\n"))?,
-            Format::Human => output::print(&human(&value))?,
+            Format::Json => output::print(&(serde_json::to_string_pretty(value)? + "\n"))?,
+            Format::Human => output::print(&human(value, name, report))?,
         }
         Ok(End::Fine)
     }
 }
 
-fn human(value: &serde_json::Value) -> String {
+fn human(value: &serde_json::Value, name: &str, report: &Report) -> String {
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let mut out = format!("{}@{}\n", text(&value["reference"]), text(&value["digest"]));
+    let mut out = format!(
+        "{name}\n  {} ({}), {} ({})\n",
+        report.role, report.role_certainty, report.scope, report.scope_certainty
+    );
+    for evidence in &report.evidence {
+        out.push_str(&format!("    {evidence}\n"));
+    }
+    for path in &report.unread {
+        out.push_str(&format!("    not read: {path}\n"));
+    }
     for (name, label) in value["labels"].as_object().into_iter().flatten() {
         out.push_str(&format!("  label {name}={}\n", text(label)));
     }

@@ -4,6 +4,7 @@
 mod compare;
 pub(crate) mod config;
 pub(crate) mod derive;
+mod diff;
 pub(crate) mod etc;
 pub(crate) mod exit;
 pub(crate) mod fetch;
@@ -11,6 +12,7 @@ mod gc;
 pub(crate) mod image;
 mod inject;
 mod inspect;
+pub(crate) mod judge;
 mod lint;
 mod local;
 pub(crate) mod ostree;
@@ -18,6 +20,7 @@ pub(crate) mod output;
 pub(crate) mod plan;
 pub(crate) mod private;
 mod remainder;
+pub(crate) mod report;
 mod split;
 mod unpack;
 pub(crate) mod verdicts;
@@ -34,6 +37,8 @@ pub(crate) enum Verb {
     Gc(gc::Gc),
     Inspect(inspect::Inspect),
     Lint(lint::Lint),
+    Diff(diff::Diff),
+    Report(report::Report),
     Unpack(unpack::Unpack),
     Config(config::Config),
     Plan(plan::Plan),
@@ -51,6 +56,8 @@ impl Verb {
             Self::Gc(verb) => verb.run(),
             Self::Inspect(verb) => verb.run(),
             Self::Lint(verb) => verb.run(),
+            Self::Diff(verb) => verb.run(),
+            Self::Report(verb) => verb.run(),
             Self::Unpack(verb) => verb.run(),
             Self::Config(verb) => verb.run(),
             Self::Plan(verb) => verb.run(),

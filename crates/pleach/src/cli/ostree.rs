@@ -102,6 +102,7 @@ impl Import<'_> {
     pub(crate) fn run(self, repo: Repo, image: &str, source: &Source) -> Result<Imported> {
         let merge = MergeOptions {
             file_digests: false,
+            provenance: false,
             threads: usize::from(self.low_memory),
             ..MergeOptions::default()
         };

@@ -93,6 +93,7 @@ impl Unpack {
         let options = MergeOptions {
             file_digests: false,
             threads,
+            provenance: false,
             ..MergeOptions::default()
         };
         let spool = target.try_clone()?;

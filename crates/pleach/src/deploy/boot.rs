@@ -200,6 +200,9 @@ impl Machines {
                         Some(_) => Some(Checked::read(&finished.files)?),
                         None => None,
                     };
+                    if number > 0 {
+                        forget(&image, &attempt)?;
+                    }
                     return Ok(Booted {
                         snapshot,
                         account,
@@ -212,7 +215,7 @@ impl Machines {
                 // The next boot is by what it left, such as another boot entry.
                 Outcome::Rebooted => {
                     if number > 0 {
-                        std::fs::remove_file(&image)?;
+                        forget(&image, &attempt)?;
                     }
                     image = attempt.join("disk.img");
                 }
@@ -307,6 +310,16 @@ impl Machines {
             &self.host,
             &options,
         )?)
+    }
+}
+
+/// Removes a disk that a boot left and the next one has come from, in which it has a name too.
+pub(crate) fn forget(disk: &Path, attempt: &Path) -> Result<()> {
+    std::fs::remove_file(disk).with_context(|| format!("removing {}", disk.display()))?;
+    match std::fs::remove_file(attempt.join("base.img")) {
+        // There is no other name on another file system.
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

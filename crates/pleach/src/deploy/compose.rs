@@ -198,18 +198,19 @@ fn arguments(root: &str, own: &[String], inject: Option<&EtcPlan>) -> Result<Own
     Ok(arguments)
 }
 
-/// Takes the immutable flag from the deployments of every sysroot below `path`, so that they can be
-/// removed.
+/// Takes the immutable flag from the deployments of every sysroot at or below `path`, so that they can
+/// be removed.
 pub(crate) fn unlock(path: &Path) -> Result<()> {
+    let is_sysroot = |path: &Path| path.join("ostree/repo").is_dir();
+    if is_sysroot(path) {
+        return unlock_sysroot(path);
+    }
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
-        if !entry.file_type()?.is_dir() {
-            continue;
-        }
-        if entry.path().join("ostree/repo").is_dir() {
-            unlock_sysroot(&entry.path())?;
-        } else if entry.path().join("sysroot").is_dir() {
-            unlock(&entry.path())?;
+        let path = entry.path();
+        let has = is_sysroot(&path) || path.join("sysroot").is_dir();
+        if has && entry.file_type()?.is_dir() {
+            unlock(&path)?;
         }
     }
     Ok(())

@@ -23,6 +23,14 @@ enum What {
     EtcSchema,
     /// The JSON schema of what `pleach plan` prints.
     PlanSchema,
+    /// The JSON schema of what `pleach lint` prints.
+    LintSchema,
+    /// The JSON schema of what `pleach diff` prints.
+    DiffSchema,
+    /// The JSON schema of the report of `pleach parity`.
+    ParitySchema,
+    /// The JSON schema of the reports of `pleach parity matrix` and `merge`.
+    MatrixSchema,
     /// What each route carries, as Markdown.
     Placement,
 }
@@ -33,10 +41,19 @@ impl Generate {
             What::Reference => print!("{}", reference(command)),
             What::EtcSchema => println!("{}", serde_json::to_string_pretty(&json::schema())?),
             What::PlanSchema => println!("{}", serde_json::to_string_pretty(&plan::schema())?),
+            What::LintSchema => print(&schemars::schema_for!(pleach_image_lint::Report))?,
+            What::DiffSchema => print(&schemars::schema_for!(pleach_image_lint::Pair))?,
+            What::ParitySchema => print(&schemars::schema_for!(pleach_parity::Report))?,
+            What::MatrixSchema => print(&schemars::schema_for!(pleach_parity::MatrixReport))?,
             What::Placement => print!("{}", policy::page()),
         }
         Ok(End::Fine)
     }
+}
+
+fn print(schema: &schemars::Schema) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(schema)?);
+    Ok(())
 }
 
 fn reference(command: &clap::Command) -> String {

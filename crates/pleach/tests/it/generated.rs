@@ -4,9 +4,13 @@ use std::path::Path;
 use std::process::Command;
 
 /// What is asked for, and where it is kept.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 8] = [
     ("reference", "docs/cli.md"),
+    ("diff-schema", "docs/schemas/diff.json"),
     ("etc-schema", "docs/schemas/etc.json"),
+    ("lint-schema", "docs/schemas/lint.json"),
+    ("matrix-schema", "docs/schemas/matrix.json"),
+    ("parity-schema", "docs/schemas/parity.json"),
     ("plan-schema", "docs/schemas/plan.json"),
     ("placement", "docs/placement.md"),
 ];

@@ -15,7 +15,9 @@ mod etc;
 mod generated;
 mod hello_image;
 mod images;
+mod lint;
 mod parts;
+mod reports;
 mod secrecy;
 
 use std::path::Path;

@@ -584,11 +584,13 @@ fn machine_waits_for_its_permit(host: &Host) {
         });
         std::thread::sleep(Duration::from_millis(500));
         assert!(!boot.is_finished(), "it did not wait");
+        assert!(!bench.run.exists("attempt-1/disk.img"), "it has a disk");
         drop(permit);
         let report = boot.join().unwrap();
         assert!(
             matches!(report.attempt.outcome, Outcome::Rebooted),
             "{report}"
         );
+        assert!(bench.run.exists("attempt-1/disk.img"));
     });
 }

@@ -21,7 +21,7 @@ use report::Report;
 use runs::Machine;
 use subject::{IMAGE, Subject, UPGRADE};
 
-pub(super) use tools::Row;
+pub(super) use tools::{Compression, Row};
 
 /// The most paths of an image with which peers are traced too: strace makes a larger one take a
 /// quarter of an hour, and calls a path differ little by size.
@@ -32,6 +32,7 @@ pub(super) fn run(
     pairs: usize,
     images: &[String],
     rows: &[Row],
+    compressions: &[Compression],
 ) -> Result<()> {
     let images = match images {
         [] => vec![workspace.base_image()?, base::large(workspace)?],
@@ -41,15 +42,21 @@ pub(super) fn run(
         [] => &[Row::Directory, Row::Ostree, Row::Registry, Row::Upgrade],
         rows => rows,
     };
+    let compressions = match compressions {
+        [] => &[Compression::Gzip, Compression::Zstd],
+        compressions => compressions,
+    };
     let machine = Machine::new(workspace, rows.contains(&Row::Registry))?;
     let commit = ostree_base(workspace)?;
     let mut acceptance = Vec::new();
     for image in images {
         let gzip = Subject::gzip(workspace, &image)?;
-        let zstd = || gzip.zstd(workspace, &image);
         // One after the other: they take the same place.
-        for next in [None, Some(zstd)] {
-            let made = next.map(|make| make()).transpose()?;
+        for compression in compressions {
+            let made = match compression {
+                Compression::Gzip => None,
+                Compression::Zstd => Some(gzip.zstd(workspace, &image)?),
+            };
             let subject = made.as_ref().unwrap_or(&gzip);
             subject.make_upgrade()?;
             let [old, new] = UPGRADE;

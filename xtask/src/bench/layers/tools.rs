@@ -2,6 +2,14 @@
 
 use clap::ValueEnum;
 
+/// How a subject's layers are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "each says what it is")]
+pub(crate) enum Compression {
+    Gzip,
+    Zstd,
+}
+
 /// What is measured together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Row {

@@ -130,6 +130,26 @@ pub(super) const RULES: &[Rule] = &[
         sources: "modules-load.d(5)",
     },
     Rule {
+        subject: Subject::Path(Keeper::Manager),
+        what: "what systemd and its generators read first",
+        verdicts: Verdicts {
+            cloud_init: by(
+                "by the restart when all is in place",
+                "systemd has read it, or a generator, when cloud-init starts",
+            ),
+            credentials: not(
+                "systemd has read it, or a generator, when tmpfiles.d writes files: at the first boot it does nothing",
+                "say it as a unit or drop-in of the document, or use another route",
+            ),
+            confext: not(
+                "systemd has read it, or a generator, when extensions are merged",
+                "say it as a unit or drop-in of the document, or use another route",
+            ),
+            ..all(CARRIED)
+        },
+        sources: "systemd.generator(7); systemd-system.conf(5); podman-systemd.unit(5)",
+    },
+    Rule {
         subject: Subject::Path(Keeper::Etc),
         what: "another path in /etc",
         verdicts: all(CARRIED),

@@ -6,11 +6,11 @@ mod entry;
 pub(crate) mod json;
 pub(crate) mod ledger_file;
 mod own;
-mod plan;
+pub(in crate::cli) mod plan;
 pub(crate) mod policy;
 mod record;
 mod show;
-mod sides;
+pub(in crate::cli) mod sides;
 mod write;
 
 use anyhow::Result;

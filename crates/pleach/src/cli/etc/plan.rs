@@ -1,19 +1,21 @@
 //! `pleach etc plan`.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use cap_std::fs::Dir;
 use clap::Args;
 use pleach_etc_merge::{Contents, MergePlan, Policies, Sides, plan_dirs, plan_with};
-use pleach_fs_tree::{Digest, TreePath};
+use pleach_fs_tree::{Digest, Kind, TreePath};
 
 use super::apply::ended;
 use super::json::{self, FORMAT_VERSION, Report};
 use super::policy::Effective;
 use super::show::{effective, mounted};
 use super::sides::{self, Etc, Machine};
-use super::{ledger_file, print};
+use super::{beneath, ledger_file, print};
 use crate::cli::compare;
 use crate::cli::exit::End;
 use crate::cli::fetch::Source;
@@ -108,13 +110,13 @@ impl Plan {
         let (pristine, current, mounts) = open.trees()?;
         let trees = Trees::new(pristine, current, self.new_tree()?);
         Ok(Planned {
-            plan: trees.plan(&policies)?,
+            plan: trees.plan(&policies, &Known::new())?,
             mounts,
             notes: trees.notes,
         })
     }
 
-    fn afar(&self, capture: &std::path::Path) -> Result<Planned> {
+    fn afar(&self, capture: &Path) -> Result<Planned> {
         let capture = compare::read(capture)?;
         let (mut current, mounts) = sides::captured(&capture)?;
         let pristine = match &self.from {
@@ -148,7 +150,7 @@ impl Plan {
         )?;
         let policies = effective.policies(pins);
         Ok(Planned {
-            plan: trees.plan(&policies)?,
+            plan: trees.plan(&policies, &Known::new())?,
             mounts,
             notes,
         })
@@ -183,6 +185,79 @@ fn unread(current: &Etc) -> Result<Vec<String>> {
     Ok(notes)
 }
 
+/// A machine, by a capture of it or by its `/etc`.
+#[derive(Clone, Copy)]
+pub(in crate::cli) enum On<'a> {
+    Capture(&'a Path),
+    Etc(&'a Path),
+}
+
+/// Contents by their digests.
+pub(in crate::cli) type Known = HashMap<Digest, Vec<u8>>;
+
+/// A larger file of a machine is not read for what it says.
+const MAX_CONTENT: u64 = 1 << 20;
+
+/// What the merge does on a machine that goes from one image's defaults to another's, and what could
+/// not be compared. `known` are contents of the images, which policies may have to read; those of a
+/// machine that is here are read as well.
+pub(in crate::cli) fn between(
+    pristine: Etc,
+    new: Etc,
+    on: On<'_>,
+    shipped: bool,
+    mut known: Known,
+) -> Result<(MergePlan, Vec<String>)> {
+    let (mut notes, mut pins, mut etc) = (Vec::new(), Vec::new(), None);
+    let current = match on {
+        On::Capture(path) => {
+            let (mut current, mounts) = sides::captured(&compare::read(path)?)?;
+            for path in &mounts {
+                sides::hide(&mut current, path, &pristine)?;
+                let hidden = "mounted; what is below counts as untouched";
+                notes.push(format!("/etc{path}: {hidden}"));
+            }
+            notes.extend(unread(&current)?);
+            current
+        }
+        On::Etc(path) => {
+            let dir = open_dir(path)?;
+            pins = ledger_file::read(&dir, path)?.pins();
+            let current = sides::scan_dir(&dir, path)?;
+            learn(&dir, path, &current, &mut known);
+            etc = Some((dir, path));
+            current
+        }
+    };
+    let etc = etc.as_ref().map(|(dir, path)| (dir, *path));
+    let policies = Effective::read(None, etc, shipped)?.policies(pins);
+    let mut trees = Trees::new(pristine, current, new);
+    notes.append(&mut trees.notes);
+    Ok((trees.plan(&policies, &known)?, notes))
+}
+
+/// Reads the contents that are not known yet. One that cannot be had is not known then either, which
+/// the plan says where it matters.
+fn learn(etc: &Dir, shown: &Path, tree: &Etc, known: &mut Known) {
+    for (path, id) in tree.walk() {
+        let Kind::File(digest) = &tree.inode(id).kind else {
+            continue;
+        };
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            continue;
+        };
+        if known.contains_key(digest) {
+            continue;
+        }
+        let Ok(folder) = beneath::open_dir(etc, &parent) else {
+            continue;
+        };
+        if let Ok(bytes) = beneath::read(&folder, name.as_bytes(), MAX_CONTENT, shown) {
+            known.insert(*digest, bytes);
+        }
+    }
+}
+
 /// Three trees whose labels can be compared, or have none.
 struct Trees {
     pristine: Etc,
@@ -215,20 +290,20 @@ impl Trees {
 }
 
 impl Trees {
-    fn plan(&self, policies: &Policies) -> Result<MergePlan> {
+    fn plan(&self, policies: &Policies, known: &Known) -> Result<MergePlan> {
         let trees = Sides {
             pristine: &self.pristine,
             current: &self.current,
             new: &self.new,
         };
-        Ok(plan_with(trees, policies, &Digests)?)
+        Ok(plan_with(trees, policies, &Digests(known))?)
     }
 }
 
-/// Contents of which only the digest is here.
-struct Digests;
+/// Contents of which the digest is here, and of some the bytes.
+struct Digests<'a>(&'a Known);
 
-impl Contents<Digest> for Digests {
+impl Contents<Digest> for Digests<'_> {
     fn same(&self, a: &Digest, b: &Digest) -> bool {
         a == b
     }
@@ -240,8 +315,9 @@ impl Contents<Digest> for Digests {
     fn bytes<'a>(
         &self,
         _: &TreePath,
-        _: &'a Digest,
+        digest: &'a Digest,
     ) -> Result<Option<Cow<'a, [u8]>>, pleach_etc_merge::Error> {
-        Ok(None)
+        let bytes = self.0.get(digest).cloned();
+        Ok(bytes.map(Cow::Owned))
     }
 }

@@ -16,7 +16,7 @@ use super::entry;
 use crate::cli::fetch::Source;
 use crate::cli::image::{self, open_dir};
 
-pub(super) type Etc = Tree<Digest>;
+pub(in crate::cli) type Etc = Tree<Digest>;
 
 /// The machine: what its image shipped, and what it has.
 #[derive(Args)]
@@ -123,7 +123,11 @@ fn digests(tree: Tree<FileContent>) -> Etc {
 /// `/usr/etc` of an image, or its `/etc`.
 pub(super) fn of_image(reference: &str, source: &Source) -> Result<Etc> {
     let image = image::open(reference, source)?;
-    let whole = image.index(None)?.tree;
+    of_tree(reference, &image.index(None)?.tree)
+}
+
+/// The same of an image's tree.
+pub(in crate::cli) fn of_tree(reference: &str, whole: &Tree<FileContent>) -> Result<Etc> {
     let mut found = Vec::new();
     for name in ["usr/etc", "etc"] {
         let top = TreePath::new(name)?;

@@ -37,7 +37,10 @@ pub(super) fn merge(
     staged: &Staged,
     before: Option<&serde_json::Value>,
 ) -> Result<Merged> {
-    let opened = Opened::new(sysroot, current, staged)?;
+    let mut opened = Opened::new(sysroot, current, staged)?;
+    // A merge whose commit a power cut prevented is made again from what the machine has now: nobody has
+    // used the result, since a staged deployment is never booted.
+    opened.options.again = true;
     let target = sysroot.staged_root(staged)?;
     let merged = apply(
         opened.sides(),

@@ -4,16 +4,20 @@ mod checks;
 mod earlier;
 mod facts;
 mod first;
+mod format;
 mod halves;
+mod matrix;
+mod merge;
 mod moments;
 mod routes;
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use pleach_parity::{FORMAT_VERSION, Moment, Report, Route};
 
+use self::format::{ParityFormat, print_report};
 use self::moments::Timeline;
 use self::routes::Work;
 use crate::boot::BootOptions;
@@ -22,8 +26,57 @@ use crate::cli::derive::Placing;
 use crate::cli::exit::End;
 use crate::cli::fetch::Source;
 use crate::cli::image;
-use crate::cli::output::{self, Format};
+use crate::cli::output;
 use crate::files;
+
+/// `pleach parity` with options, or one of the verbs below it. By hand, since clap cannot derive
+/// options that are required only where no verb is.
+pub(crate) enum Parity {
+    Once(Box<Once>),
+    More(More),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum More {
+    Matrix(Box<matrix::MatrixVerb>),
+    Merge(merge::Merge),
+}
+
+impl Parity {
+    pub(crate) fn run(&self) -> Result<End> {
+        match self {
+            Self::Once(once) => once.run(),
+            Self::More(More::Matrix(verb)) => verb.run(),
+            Self::More(More::Merge(verb)) => verb.run(),
+        }
+    }
+}
+
+impl FromArgMatches for Parity {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(match matches.subcommand_name() {
+            Some(_) => Self::More(More::from_arg_matches(matches)?),
+            None => Self::Once(Box::new(Once::from_arg_matches(matches)?)),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for Parity {
+    fn augment_args(command: Command) -> Command {
+        More::augment_subcommands(Once::augment_args(command))
+            .args_conflicts_with_subcommands(true)
+            .subcommand_negates_reqs(true)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
 
 /// Bring one customization onto a base image by several routes and compare what comes of it.
 ///
@@ -32,7 +85,7 @@ use crate::files;
 /// besides, to learn what is noise (the A/A control) and what fails without any customization. A
 /// --check has to pass on every route, and to fail on the base image.
 #[derive(Args)]
-pub(crate) struct Parity {
+pub(crate) struct Once {
     /// The base image.
     #[arg(long, value_name = "IMAGE")]
     base: String,
@@ -63,20 +116,24 @@ pub(crate) struct Parity {
     booting: BootOptions,
     #[command(flatten)]
     source: Source,
-    /// Where disks, consoles, journals, captures and the report are kept; replaced if it is there.
+    /// Where the routes' disks, consoles, journals, captures and the report are kept; replaced if it is
+    /// there.
     #[arg(long, value_name = "DIR", default_value = "pleach-parity")]
     output: PathBuf,
+    /// Keep each disk as its machine left it, and not only those of machines that failed.
+    #[arg(long, requires = "boot")]
+    keep_disks: bool,
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: ParityFormat,
 }
 
-impl Parity {
+impl Once {
     fn shown_moments(&self) -> String {
         let all: Vec<_> = self.at.iter().map(|moment| moment.as_str()).collect();
         all.join(",")
     }
 
-    pub(crate) fn run(&self) -> Result<End> {
+    fn run(&self) -> Result<End> {
         let mut routes = self.routes.clone();
         routes.sort();
         routes.dedup();
@@ -120,7 +177,7 @@ impl Parity {
             time,
         )?;
         let found = if self.boot {
-            work.booted(&self.booting, self.control.as_deref())?
+            work.booted(&self.booting, self.control.as_deref(), self.keep_disks)?
         } else {
             work.composed()?
         };
@@ -139,10 +196,7 @@ impl Parity {
             &self.output.join("report.txt"),
             report.to_string().as_bytes(),
         )?;
-        match self.format {
-            Format::Human => output::print(&report.to_string())?,
-            Format::Json => output::print(&report.to_json())?,
-        }
+        print_report(&report, &found.failed_checks, self.format)?;
         for failure in &found.failed_checks {
             output::step(failure);
         }

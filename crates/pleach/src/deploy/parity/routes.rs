@@ -17,7 +17,7 @@ use super::earlier;
 use super::first::first_boot;
 use super::halves::Halves;
 use super::moments::{Mounted, Seen, Timeline, look};
-use crate::boot::{BootOptions, Booted, Machines};
+use crate::boot::{BootOptions, Booted, Machines, forget};
 use crate::cli::config::Document;
 use crate::cli::derive::{self, Placing};
 use crate::cli::fetch::Source;
@@ -45,6 +45,8 @@ pub(super) struct Work {
     pub(super) output: PathBuf,
     pub(super) subject: BTreeMap<String, String>,
     time: Timeline,
+    /// Whether disks are kept as their machines left them.
+    keep: bool,
 }
 
 /// What a run found.
@@ -129,6 +131,7 @@ impl Work {
             output,
             subject,
             time,
+            keep: false,
         })
     }
 
@@ -198,27 +201,24 @@ impl Work {
         mut self,
         options: &BootOptions,
         control: Option<&Path>,
+        keep: bool,
     ) -> Result<Findings> {
+        self.keep = keep;
         let machines = Machines::find(options)?;
         replace(&self.output)?;
         output::step(&machines.host.to_string());
         self.subject
             .insert("machine".to_owned(), machines.host.to_string());
         let base = control.is_none() || self.routes.iter().any(|route| !route.is_composed());
-        let composed: BTreeMap<Route, Composed> = base
-            .then_some(Route::Base)
-            .into_iter()
-            .chain(
-                self.routes
-                    .iter()
-                    .copied()
-                    .filter(|route| route.is_composed()),
-            )
-            .map(|route| Ok((route, self.compose(route)?)))
-            .collect::<Result<_>>()?;
-        for (route, composed) in &composed {
+        let routes = self.routes.iter().copied();
+        let composed = routes.filter(|route| route.is_composed());
+        let mut deployed = BTreeMap::new();
+        for route in base.then_some(Route::Base).into_iter().chain(composed) {
+            let composed = self.compose(route)?;
             output::step(&format!("writing the disk of {route}"));
-            composed.write_disk(&self.disk(*route))?;
+            composed.write_disk(&self.disk(route))?;
+            deployed.insert(route, composed.static_view()?);
+            files::remove(composed.sysroot())?;
         }
         // The longest first: those that customize at first boot, and may reboot for that.
         let mut boots: Vec<_> = self
@@ -236,6 +236,7 @@ impl Work {
             route,
             disk: self.disk(on_disk(route)),
             first: self.first.get(&route).unwrap_or(&none),
+            goes_on: self.time.goes_on() && route != Route::Base,
         });
         let booted = self.boot_all(&machines, plan.collect())?;
         let mut captures = BTreeMap::new();
@@ -245,8 +246,8 @@ impl Work {
             let name = &*name;
             disks.insert(route, booted.disk.clone());
             // The host hashes /usr, which is read-only in the guest, many times faster.
-            let composed = composed.get(&on_disk(route)).context("composed above")?;
-            booted.snapshot.take_usr_digests(&composed.static_view()?);
+            let deployed = deployed.get(&on_disk(route)).context("composed above")?;
+            booted.snapshot.take_usr_digests(deployed);
             every_file_has_a_digest(&booted.snapshot).with_context(|| format!("/usr of {name}"))?;
             let folder = self.output.join("boots").join(name);
             files::write(&folder.join("snapshot.json"), &booted.snapshot.to_json())?;
@@ -323,6 +324,9 @@ impl Work {
             let journey = self.journey(route, &self.time)?;
             if let Err(why) = journey.reaches(moment) {
                 not_compared.insert(format!("{route} at {moment}"), why.to_owned());
+                if let Some(disk) = disks.remove(&route).filter(|_| !self.keep) {
+                    std::fs::remove_file(disk)?;
+                }
                 continue;
             }
             output::step(&format!("{route} at {moment}, {}", moment.what()));
@@ -337,6 +341,7 @@ impl Work {
                 route,
                 disk: disk.clone(),
                 first: self.first.get(&route).filter(|_| gives).unwrap_or(&none),
+                goes_on: moment < self.time.last(),
             });
         }
         for (name, route, mut booted) in self.boot_all(machines, plan)? {
@@ -353,6 +358,9 @@ impl Work {
                 };
                 checks.add(&name, judged, check);
             }
+            let attempt = booted.disk.parent().context("a disk in its attempt")?;
+            let before = disks.get(&route).filter(|_| !self.keep);
+            before.map(|disk| forget(disk, attempt)).transpose()?;
             disks.insert(route, booted.disk);
             known.snapshot = booted.snapshot;
         }
@@ -403,6 +411,11 @@ impl Work {
             "{name}: {}",
             booted.account.trim().replace('\n', "; ")
         ));
+        let fails = booted.check.as_ref().is_some_and(|check| check.exit != 0);
+        let failed = fails && planned.route != Route::Base;
+        if !(self.keep || planned.goes_on || failed) {
+            std::fs::remove_file(&booted.disk)?;
+        }
         Ok(booted)
     }
 
@@ -430,9 +443,13 @@ impl Work {
                 None,
             )?;
             // From the image that anybody could pull, not from what we think it holds.
-            let merged = derived.merge(&make(&folder.join("spool"))?)?;
+            let spool = folder.join("spool");
+            let merged = derived.merge(&make(&spool)?)?;
             materialize(&merged, &tree)?;
-            return Composed::new(&tree, &derived, BY_LABEL, &[], rest, &sysroot);
+            let composed = Composed::new(&tree, &derived, BY_LABEL, &[], rest, &sysroot)?;
+            files::remove(&spool)?;
+            files::remove(&folder.join("tree"))?;
+            return Ok(composed);
         }
         materialize(&self.merged, &tree)?;
         let inject = if route == Route::Etc {
@@ -441,6 +458,7 @@ impl Work {
             None
         };
         let composed = Composed::new(&tree, &self.base, BY_LABEL, &[], inject, &sysroot)?;
+        files::remove(&folder.join("tree"))?;
         if self.time.goes_on() {
             composed.record(inject, &self.time.document)?;
         }
@@ -454,6 +472,8 @@ struct Planned<'a> {
     route: Route,
     disk: PathBuf,
     first: &'a FirstBoot,
+    /// Whether its disk is booted again, at a later moment.
+    goes_on: bool,
 }
 
 /// What is on the disk that a route boots.
@@ -517,7 +537,7 @@ fn check_output(output: &Path) -> Result<()> {
     Ok(())
 }
 
-fn replace(output: &Path) -> Result<()> {
+pub(super) fn replace(output: &Path) -> Result<()> {
     check_output(output)?;
     files::remove(output)?;
     make_private(output)?;

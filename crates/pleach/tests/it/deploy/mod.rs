@@ -2,6 +2,7 @@
 
 mod images;
 mod install;
+mod shards;
 mod time;
 
 use std::collections::BTreeSet;
@@ -402,6 +403,31 @@ fn what_is_staged_is_merged_at_the_end() {
     assert_eq!(test.read(0, "etc/late"), "later\n");
     assert_eq!(test.arguments(0), "quiet v=2 root=LABEL=root rw late=1");
     assert_eq!(test.status()["staged"], Value::Null);
+    test.ostree_agrees();
+}
+
+/// As after a power cut between the two, and then a day of work on the old deployment.
+#[test]
+fn what_was_merged_and_not_committed_is_merged_again() {
+    let Some(test) = Test::new("what_was_merged_and_not_committed_is_merged_again") else {
+        return;
+    };
+    test.ok(&["switch", "oci:images:v2", "--stage"]);
+    let entries = test.scratch.path("sysroot/boot/loader/entries");
+    let entries = entries.canonicalize().expect("there");
+    let immutable = |flag: &str| {
+        let status = Command::new("chattr").arg(flag).arg(&entries).status();
+        assert!(status.expect("chattr").success(), "{flag} {entries:?}");
+    };
+    immutable("+i");
+    let (code, _, stderr) = test.verb(&["finalize"]);
+    immutable("-i");
+    assert_eq!(code, Some(3), "{stderr}");
+    assert_eq!(test.numbers(), ["1"]);
+    fs::write(test.root(0).join("etc/late"), "later\n").expect("written");
+    test.ok(&["finalize"]);
+    assert_eq!(test.numbers(), ["2", "1"]);
+    assert_eq!(test.read(0, "etc/late"), "later\n");
     test.ostree_agrees();
 }
 
