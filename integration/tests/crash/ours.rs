@@ -97,8 +97,8 @@ pub(crate) const STAGE: &[&str] = &["switch", "--sysroot", "AT", "--stage", "v2"
 /// What is done to a machine's deployments.
 pub(crate) struct Doing {
     pub(crate) name: &'static str,
-    /// After an installation; none: to a disk on which nothing is.
-    pub(crate) before: Option<&'static [&'static [&'static str]]>,
+    /// What is done before that, after an installation.
+    pub(crate) before: &'static [&'static [&'static str]],
     pub(crate) what: &'static [&'static str],
     pub(crate) again: Again,
     /// Different states of it.
@@ -109,14 +109,14 @@ pub(crate) const DOINGS: &[Doing] = &[
     // With the merge of /etc.
     Doing {
         name: "upgrade",
-        before: Some(&[]),
+        before: &[],
         what: UPGRADE,
         again: Again::End,
         states: 450,
     },
     Doing {
         name: "rollback",
-        before: Some(&[UPGRADE]),
+        before: &[UPGRADE],
         what: &["rollback", "--sysroot", "AT"],
         again: Again::Back,
         states: 150,
@@ -124,14 +124,14 @@ pub(crate) const DOINGS: &[Doing] = &[
     // A third one, for which the first one goes.
     Doing {
         name: "collect",
-        before: Some(&[UPGRADE]),
+        before: &[UPGRADE],
         what: &["switch", "--sysroot", "AT", "v3"],
         again: Again::End,
         states: 300,
     },
     Doing {
         name: "kargs",
-        before: Some(&[]),
+        before: &[],
         what: &["kargs", "--sysroot", "AT", "--append", "local=1"],
         again: Again::End,
         states: 150,
@@ -139,37 +139,30 @@ pub(crate) const DOINGS: &[Doing] = &[
     // To an image that the machine had and has no more.
     Doing {
         name: "switch",
-        before: Some(&[UPGRADE, &["switch", "--sysroot", "AT", "v3"]]),
+        before: &[UPGRADE, &["switch", "--sysroot", "AT", "v3"]],
         what: &["switch", "--sysroot", "AT", "v1", "--allow-downgrade"],
         again: Again::End,
         states: 150,
     },
     Doing {
         name: "staging",
-        before: Some(&[]),
+        before: &[],
         what: STAGE,
         again: Again::End,
         states: 150,
     },
     Doing {
         name: "finalize",
-        before: Some(&[STAGE]),
+        before: &[STAGE],
         what: &["finalize", "--sysroot", "AT"],
         again: Again::End,
         states: 150,
     },
     Doing {
         name: "reset",
-        before: Some(&[]),
+        before: &[],
         what: &["factory-reset", "--sysroot", "AT"],
         again: Again::End,
-        states: 150,
-    },
-    Doing {
-        name: "install",
-        before: None,
-        what: INSTALL,
-        again: Again::Refused,
         states: 150,
     },
 ];
@@ -177,12 +170,7 @@ pub(crate) const DOINGS: &[Doing] = &[
 impl Doing {
     /// The disk on which it begins.
     pub(crate) fn disk(&self, room: &Room, pleach: &Pleach, kind: FileSystem) -> Result<PathBuf> {
-        if let Some(steps) = self.before {
-            return pleach.disk(room, kind, steps);
-        }
-        let disk = room.folder.join("base.img");
-        kind.format(&disk, kind.least_mib())?;
-        Ok(disk)
+        pleach.disk(room, kind, self.before)
     }
 }
 
@@ -331,9 +319,4 @@ fn finalize() {
 #[test]
 fn reset() {
     survives("reset");
-}
-
-#[test]
-fn install() {
-    survives("install");
 }
