@@ -354,21 +354,18 @@ impl State<'_> {
 /// When it cannot be run.
 pub fn by_ostree(at: &Path, view: &View) -> Result<Vec<String>> {
     let mut problems = Vec::new();
-    let repo = at.join("ostree/repo");
-    // Before an installation has come to it there is none.
-    if repo.join("config").exists() {
-        let outcome = Outcome::of(
-            Command::new("ostree")
-                .args(["fsck", "--quiet"])
-                .arg(format!("--repo={}", repo.display())),
-        )?;
-        if !outcome.done {
-            problems.push(outcome.said);
-        }
-    }
+    // An installation that was cut before it had an entry is begun anew, whatever its repository is.
     let Some(default) = view.chosen() else {
         return Ok(problems);
     };
+    let outcome = Outcome::of(
+        Command::new("ostree")
+            .args(["fsck", "--quiet"])
+            .arg(format!("--repo={}", at.join("ostree/repo").display())),
+    )?;
+    if !outcome.done {
+        problems.push(outcome.said);
+    }
     let outcome = Outcome::of(
         Command::new("ostree")
             .args(["admin", "status"])

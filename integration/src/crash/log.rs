@@ -111,8 +111,7 @@ impl Log {
     }
 
     /// One with these writes, of whole sectors; a write of nothing is a flush.
-    #[cfg(test)]
-    pub(crate) fn of(writes: &[(u64, Vec<u8>)]) -> Self {
+    pub fn of(writes: &[(u64, Vec<u8>)]) -> Self {
         let (mut bytes, mut entries) = (vec![0; SECTOR], Vec::new());
         for (sector, contents) in writes {
             let data = bytes.len()..bytes.len() + contents.len();

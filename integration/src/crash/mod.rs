@@ -8,4 +8,5 @@ pub mod mount;
 pub mod oracle;
 pub mod record;
 pub mod state;
+pub mod vfat;
 pub mod view;

@@ -60,6 +60,12 @@ impl Expected {
         {
             problems.push(format!("two defaults: {} and {}", first.1, second.1));
         }
+        if done && view.staged != end.staged {
+            problems.push("all is done, and what is staged is not what it should be".to_owned());
+        } else if view.staged != start.staged && view.staged != end.staged && view.staged.is_some()
+        {
+            problems.push("what is staged is neither old nor new".to_owned());
+        }
         for (stateroot, hash) in &start.var {
             let now = view.var.get(stateroot);
             if now != Some(hash) && now != end.var.get(stateroot) {
@@ -227,6 +233,16 @@ mod tests {
         );
         check(false, |v| v.entries[1].0 = 2, &["two defaults"]);
         check(false, |v| v.var.clear(), &["/var of default has changed"]);
+        check(
+            false,
+            |v| v.staged = Some(1),
+            &["what is staged is neither"],
+        );
+        check(
+            true,
+            |v| v.staged = Some(1),
+            &["all is done, and what is staged"],
+        );
         check(
             false,
             |v| {

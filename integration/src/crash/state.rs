@@ -316,6 +316,23 @@ impl Disk<'_> {
         Ok(())
     }
 
+    /// What tells it from others that began as the same one: all sectors that are not as they were.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut sectors = BTreeMap::new();
+        for (sector, data) in &self.writes {
+            sectors.extend((*sector..).zip(data.chunks(SECTOR)));
+        }
+        let mut hasher = Sha256::new();
+        for (sector, data) in sectors {
+            let at = usize::try_from(sector).expect("within the disk") * SECTOR;
+            if self.base[at..at + SECTOR] != *data {
+                hasher.update(sector.to_le_bytes());
+                hasher.update(data);
+            }
+        }
+        hasher.finalize().into()
+    }
+
     /// Its bytes.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.base.to_vec();
@@ -456,6 +473,11 @@ mod tests {
             .map(|cut| recording.disk(*cut).bytes())
             .collect();
         assert_eq!(disks.len(), cuts.len(), "no two are alike");
+        let digests: HashSet<_> = cuts
+            .iter()
+            .map(|cut| recording.disk(*cut).digest())
+            .collect();
+        assert_eq!(digests.len(), cuts.len(), "nor are their digests");
         assert_eq!(cuts.len(), 70);
         for at in 0..=6 {
             let plain = recording.disk(Cut { at, seed: None }).bytes();

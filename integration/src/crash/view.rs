@@ -53,6 +53,8 @@ pub struct View {
     pub var: BTreeMap<String, Hash>,
     /// `/etc` of each deployment, whether or not an entry boots it.
     pub etc: BTreeMap<String, Hash>,
+    /// What is staged.
+    pub staged: Option<Hash>,
 }
 
 impl View {
@@ -88,6 +90,7 @@ impl View {
                 .push((entry.version, name, reader.booting(&entry)?));
         }
         view.entries.sort_by(|a, b| (b.0, &b.1).cmp(&(a.0, &a.1)));
+        view.staged = reader.file(&root.join("ostree/pleach/staged.json"))?;
         Ok(view)
     }
 
@@ -95,6 +98,7 @@ impl View {
     /// it is, by which link it is found, what is recorded beside it.
     pub fn essential(&self) -> Self {
         let mut view = self.clone();
+        view.staged = None;
         for (_, _, booting) in &mut view.entries {
             let stateroot = booting.deployment.split('/').next().unwrap_or_default();
             booting.deployment = format!("{stateroot}/{}", booting.checksum());

@@ -26,13 +26,12 @@ const CHECKPOINT: &str = "0x66, 0x2b, 0x4)";
 /// Where a deployment is made. What the import into the repository does is its crate's own.
 const PLACES: &[&str] = &[".", "boot", "ostree/boot", "ostree/deploy"];
 
-const BEGIN: &str = "<!-- made by the test barriers -->\n";
 const END: &str = "<!-- end -->\n";
 
 type Rows = BTreeMap<(String, String), Vec<String>>;
 
 #[test]
-#[ignore = "run by hand: it takes an hour"]
+#[ignore = "run by hand: it takes half an hour"]
 fn no_barrier_is_there_for_nothing() {
     with("barriers", true, |room| {
         let (mut rows, mut missed) = (Rows::new(), Vec::new());
@@ -85,7 +84,7 @@ impl<'a> Rig<'a> {
     fn new(room: &'a Room, doing: &'static Doing, kind: FileSystem) -> Result<Self> {
         let pleach = Pleach::new(room)?;
         let base = room.folder.join(format!("base-{}.img", kind.name()));
-        std::fs::rename(pleach.disk(room, kind, doing.before)?, &base)?;
+        std::fs::rename(doing.disk(room, &pleach, kind)?, &base)?;
         let strace = Strace {
             file: room.folder.join("barriers.trace"),
         };
@@ -156,7 +155,7 @@ impl<'a> Rig<'a> {
         let options = Options {
             failures: 1,
             again_every: 6,
-            ..self.room.options(60)
+            ..self.room.options(40)
         };
         let inject = format!("{}:retval=0:when={}", call.name, call.nth);
         let without = |at: &Path| self.strace.wrap(&command(at), &[&call.name], Some(&inject));
@@ -185,19 +184,17 @@ fn brief(problem: &str) -> String {
     line[..end].trim_end_matches([' ', ':']).to_owned()
 }
 
-fn page_name() -> &'static str {
-    "docs/power-cuts.md"
-}
-
-fn page() -> PathBuf {
+/// Writes a table into the page, where it says that a test makes it.
+pub(crate) fn fill(test: &str, table: &str) -> Result<()> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    top.expect("in the workspace").join(page_name())
-}
-
-/// The table of the page.
-fn table(page: &str) -> Result<&str> {
-    let (_, rest) = page.split_once(BEGIN).context("the page has no table")?;
-    Ok(rest.split_once(END).context("the table has no end")?.0)
+    let page = top.context("in the workspace")?.join("docs/power-cuts.md");
+    let text = std::fs::read_to_string(&page)?;
+    let begin = format!("<!-- made by the test {test} -->\n");
+    let (before, rest) = text
+        .split_once(&begin)
+        .context("the page has no such table")?;
+    let (_, after) = rest.split_once(END).context("the table has no end")?;
+    std::fs::write(page, format!("{before}{begin}{table}{END}{after}")).context("writing the page")
 }
 
 fn write(rows: &Rows) -> Result<()> {
@@ -212,7 +209,5 @@ fn write(rows: &Rows) -> Result<()> {
             kinds.join("; ")
         )?;
     }
-    let text = std::fs::read_to_string(page())?;
-    let text = text.replace(table(&text)?, &made);
-    std::fs::write(page(), text).context("writing the page")
+    fill("barriers", &made)
 }

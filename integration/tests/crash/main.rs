@@ -9,6 +9,7 @@
 
 mod barriers;
 mod control;
+mod esp;
 mod faults;
 mod ours;
 mod races;
@@ -42,16 +43,20 @@ impl Room {
 
     /// Keeps what failures are replayed from, where the suite keeps all it leaves.
     pub(crate) fn keep(&self, case: &Case<'_>, recorded: &Recorded) -> Result<PathBuf> {
-        let output =
-            std::env::var_os("PLEACH_VM_OUTPUT").map_or_else(std::env::temp_dir, Into::into);
-        let kept = output
-            .join("crash")
-            .join(format!("{}-{}", case.name, case.kind.name()));
-        std::fs::create_dir_all(&kept)?;
+        let kept = self.kept(&format!("{}-{}", case.name, case.kind.name()))?;
         std::fs::copy(&case.base, kept.join("base.img"))?;
         std::fs::copy(self.folder.join("record/log.img"), kept.join("log.img"))?;
         let exit = recorded.exit.map(|exit| exit.to_string());
         std::fs::write(kept.join("exit"), exit.unwrap_or_default())?;
+        Ok(kept)
+    }
+
+    /// A folder for what outlives the suite.
+    pub(crate) fn kept(&self, name: &str) -> Result<PathBuf> {
+        let output =
+            std::env::var_os("PLEACH_VM_OUTPUT").map_or_else(std::env::temp_dir, PathBuf::from);
+        let kept = output.join("crash").join(name);
+        std::fs::create_dir_all(&kept)?;
         Ok(kept)
     }
 
@@ -77,6 +82,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("mkfs.ext4", "e2fsprogs"),
     ("ostree", "ostree"),
     ("strace", "strace"),
+    ("mkfs.vfat", "dosfstools"),
+    ("mcopy", "mtools"),
 ];
 
 /// Whether all is asked for, and not only what fits into a run that somebody waits for.

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use pleach_integration::crash::campaign::{self, Again, Case, Options, Outcome, Recorded};
 use pleach_integration::crash::log::Log;
 use pleach_integration::crash::mount::{FileSystem, Mounted};
+use pleach_integration::crash::oracle::Expected;
 use pleach_integration::crash::state::{Cut, Recording};
 use pleach_integration::crash::view::View;
 
@@ -16,6 +17,7 @@ use crate::{Room, all, system, with};
 pub(crate) struct Pleach {
     program: PathBuf,
     layout: PathBuf,
+    esp: PathBuf,
 }
 
 impl Pleach {
@@ -25,10 +27,17 @@ impl Pleach {
         Ok(Self {
             program: program.into(),
             layout: system::images(&room.folder, 3)?,
+            esp: room.folder.join("esp"),
         })
     }
 
-    /// The arguments of a verb; `v1` and so on stand for images, `AT` for where the disk is mounted.
+    /// The folder that stands for an EFI system partition.
+    pub(crate) fn esp(&self) -> &Path {
+        &self.esp
+    }
+
+    /// The arguments of a verb; `v1` and so on stand for images, `AT` for where the disk is mounted, `ESP`
+    /// for the EFI system partition.
     pub(crate) fn command(&self, at: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         // Nothing of this machine's may be in what is written.
@@ -39,6 +48,7 @@ impl Pleach {
         for argument in arguments {
             match *argument {
                 "AT" => command.arg(at),
+                "ESP" => command.arg(&self.esp),
                 "v1" | "v2" | "v3" => {
                     command.arg(format!("oci:{}:{argument}", self.layout.display()))
                 }
@@ -82,9 +92,12 @@ pub(crate) const INSTALL: &[&str] = &[
 ];
 pub(crate) const UPGRADE: &[&str] = &["switch", "--sysroot", "AT", "v2"];
 
+pub(crate) const STAGE: &[&str] = &["switch", "--sysroot", "AT", "--stage", "v2"];
+
 /// What is done to a machine's deployments.
 pub(crate) struct Doing {
     pub(crate) name: &'static str,
+    /// What is done before that, after an installation.
     pub(crate) before: &'static [&'static [&'static str]],
     pub(crate) what: &'static [&'static str],
     pub(crate) again: Again,
@@ -123,7 +136,43 @@ pub(crate) const DOINGS: &[Doing] = &[
         again: Again::End,
         states: 150,
     },
+    // To an image that the machine had and has no more.
+    Doing {
+        name: "switch",
+        before: &[UPGRADE, &["switch", "--sysroot", "AT", "v3"]],
+        what: &["switch", "--sysroot", "AT", "v1", "--allow-downgrade"],
+        again: Again::End,
+        states: 150,
+    },
+    Doing {
+        name: "staging",
+        before: &[],
+        what: STAGE,
+        again: Again::End,
+        states: 150,
+    },
+    Doing {
+        name: "finalize",
+        before: &[STAGE],
+        what: &["finalize", "--sysroot", "AT"],
+        again: Again::End,
+        states: 150,
+    },
+    Doing {
+        name: "reset",
+        before: &[],
+        what: &["factory-reset", "--sysroot", "AT"],
+        again: Again::End,
+        states: 150,
+    },
 ];
+
+impl Doing {
+    /// The disk on which it begins.
+    pub(crate) fn disk(&self, room: &Room, pleach: &Pleach, kind: FileSystem) -> Result<PathBuf> {
+        pleach.disk(room, kind, self.before)
+    }
+}
 
 pub(crate) fn doing(name: &str) -> &'static Doing {
     DOINGS
@@ -153,13 +202,14 @@ fn survives_on(room: &Room, doing: &Doing, kind: FileSystem) -> Result<()> {
     let case = Case {
         name: doing.name.to_owned(),
         kind,
-        base: pleach.disk(room, kind, doing.before)?,
+        base: doing.disk(room, &pleach, kind)?,
         command: &command,
         again: doing.again,
     };
     let recorded = case.record(&room.folder)?;
+    let Expected { start, end } = &recorded.expected;
     ensure!(
-        recorded.expected.start.chosen() != recorded.expected.end.chosen(),
+        start.chosen() != end.chosen() || start.staged != end.staged,
         "it changes nothing"
     );
     let options = room.options(doing.states * if all() { 10 } else { 1 });
@@ -249,4 +299,24 @@ fn collect() {
 #[test]
 fn kargs() {
     survives("kargs");
+}
+
+#[test]
+fn switch() {
+    survives("switch");
+}
+
+#[test]
+fn staging() {
+    survives("staging");
+}
+
+#[test]
+fn finalize() {
+    survives("finalize");
+}
+
+#[test]
+fn reset() {
+    survives("reset");
 }

@@ -13,7 +13,7 @@ use crate::{Room, all, with};
 fn of_two_upgrades_at_once_one_waits_or_is_refused() {
     with("two", true, |room| {
         let pleach = Pleach::new(room)?;
-        let base = pleach.disk(room, FileSystem::Ext4, doing("upgrade").before)?;
+        let base = doing("upgrade").disk(room, &pleach, FileSystem::Ext4)?;
         let mut ends = std::collections::BTreeMap::<_, usize>::new();
         for round in 0..if all() { 200 } else { 10 } {
             let disk = room.folder.join("two.img");
@@ -77,7 +77,7 @@ fn of_two_upgrades_at_once_one_waits_or_is_refused() {
 fn a_full_disk_is_no_harm() {
     with("full", true, |room| {
         let pleach = Pleach::new(room)?;
-        let base = pleach.disk(room, FileSystem::Ext4, doing("upgrade").before)?;
+        let base = doing("upgrade").disk(room, &pleach, FileSystem::Ext4)?;
         let (mut refused, mut done) = (0, 0);
         // From nothing to more than is needed.
         let steps = if all() { 60 } else { 15 };
