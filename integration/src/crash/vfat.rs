@@ -325,10 +325,7 @@ impl Vfat {
                 Owner::File(_) => sector / 8 * 8,
                 _ => *sector,
             };
-            if !taken.contains_key(&page) {
-                let lucky = self.lucky();
-                taken.insert(page, lucky);
-            }
+            taken.entry(page).or_insert_with(|| self.lucky());
         }
         let sectors = changed.iter().filter(|(sector, owner)| match owner {
             Owner::File(_) => taken[&(sector / 8 * 8)],
@@ -534,7 +531,7 @@ impl Vfat {
         for (number, part) in parts.iter().enumerate().rev() {
             let last = if number + 1 == parts.len() { 0x40 } else { 0 };
             let mut long = [0_u8; SLOT];
-            (long[0], long[11], long[13]) = (number as u8 + 1 | last, LONG, sum);
+            (long[0], long[11], long[13]) = ((number as u8 + 1) | last, LONG, sum);
             for (index, at) in LETTERS.into_iter().enumerate() {
                 let unit: u16 = match index.cmp(&part.len()) {
                     std::cmp::Ordering::Less => u16::from(part[index]),
