@@ -226,6 +226,24 @@ pub fn run(case: &Case<'_>, recorded: &Recorded, options: &Options) -> Result<Re
     look(case, recorded, options, &cuts)
 }
 
+/// Calls `worker` with a number of its own on a thread for each processor.
+///
+/// # Errors
+/// The first that one of them ended with, when all have ended.
+pub fn side_by_side(worker: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
+    let workers = std::thread::available_parallelism().map_or(1, Into::into);
+    std::thread::scope(|scope| {
+        let worker = &worker;
+        let workers: Vec<_> = (0..workers)
+            .map(|n| scope.spawn(move || worker(n)))
+            .collect();
+        let mut ends = workers
+            .into_iter()
+            .map(|worker| worker.join().expect("no panic"));
+        ends.try_for_each(|end| end)
+    })
+}
+
 /// Looks at these states.
 ///
 /// # Errors
@@ -269,17 +287,7 @@ pub fn look(
         std::fs::remove_dir_all(&folder)?;
         Ok(())
     };
-    let workers = std::thread::available_parallelism().map_or(1, Into::into);
-    std::thread::scope(|scope| {
-        let worker = &worker;
-        let workers: Vec<_> = (0..workers)
-            .map(|n| scope.spawn(move || worker(n)))
-            .collect();
-        let mut ends = workers
-            .into_iter()
-            .map(|worker| worker.join().expect("no panic"));
-        ends.try_for_each(|end| end)
-    })?;
+    side_by_side(worker)?;
     let mut report = report.into_inner().expect("no panic");
     report.failures.sort_by_key(|(cut, _)| (cut.at, cut.seed));
     report.took = started.elapsed();

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use pleach_integration::crash::campaign::Outcome;
+use pleach_integration::crash::campaign::{Outcome, side_by_side};
 use pleach_integration::crash::mount::{FileSystem, Mounted, run};
 use pleach_integration::crash::state::{Cut, Recording};
 use pleach_integration::crash::vfat::{Operation, Vfat};
@@ -226,17 +226,7 @@ fn look(
             let _ = std::fs::remove_file(&image);
             Ok(())
         };
-        let workers = std::thread::available_parallelism().map_or(1, Into::into);
-        std::thread::scope(|scope| {
-            let worker = &worker;
-            let workers: Vec<_> = (0..workers)
-                .map(|n| scope.spawn(move || worker(n)))
-                .collect();
-            let mut ends = workers
-                .into_iter()
-                .map(|worker| worker.join().expect("no panic"));
-            ends.try_for_each(|end| end)
-        })?;
+        side_by_side(worker)?;
     }
     Ok((seen.len(), failures))
 }

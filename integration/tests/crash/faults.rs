@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
-use pleach_integration::crash::campaign::{Outcome, by_ostree};
+use pleach_integration::crash::campaign::{Outcome, by_ostree, side_by_side};
 use pleach_integration::crash::mount::{FileSystem, Mounted};
 use pleach_integration::crash::oracle::Expected;
 use pleach_integration::crash::view::View;
@@ -68,7 +68,6 @@ fn every_fault_leaves_the_old_or_the_new() {
         let points: Vec<Point> = points.into_iter().step_by(step).collect();
         let told = Mutex::new(Told::default());
         let next = AtomicUsize::new(0);
-        let workers = std::thread::available_parallelism().map_or(1, Into::into);
         let worker = |number: usize| -> Result<()> {
             while let Some(point) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
                 rig.one(&expected, point, &format!("point-{number}"), &told)
@@ -76,15 +75,7 @@ fn every_fault_leaves_the_old_or_the_new() {
             }
             Ok(())
         };
-        std::thread::scope(|scope| {
-            let worker = &worker;
-            let workers: Vec<_> = (0..workers)
-                .map(|n| scope.spawn(move || worker(n)))
-                .collect();
-            workers
-                .into_iter()
-                .try_for_each(|worker| worker.join().expect("no panic"))
-        })?;
+        side_by_side(worker)?;
         let told = told.into_inner().expect("no panic");
         room.say(&format!(
             "{} of {total} points of {} calls, {} reached, ends {:?}, said to be done in spite of an error {:?}",

@@ -34,7 +34,7 @@ fn layers() -> Vec<Value> {
     vec![lower, upper, top]
 }
 
-fn image(path: &Path, layers: &[Value]) -> (Layout, Image) {
+pub(crate) fn image(path: &Path, layers: &[Value]) -> (Layout, Image) {
     let layers = layers.iter().map(|entries| entries.as_array().unwrap());
     let blobs: Vec<_> = layers.map(|entries| layer(entries, &Value::Null)).collect();
     write_layout(path, &blobs);

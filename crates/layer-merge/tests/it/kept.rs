@@ -3,20 +3,11 @@
 use std::fs;
 
 use pleach_fs_tree::Kind;
-use pleach_layer_merge::{Image, Keep, Kept, Layout, MergeOptions, Merged, index, index_keeping};
+use pleach_layer_merge::{Keep, Kept, MergeOptions, Merged, index, index_keeping};
 use serde_json::{Value, json};
 
-use crate::archive::{layer, write_layout};
+use crate::cache::image;
 use crate::open;
-
-fn image(path: &std::path::Path, layers: &[Value]) -> (Layout, Image) {
-    let layers = layers.iter().map(|entries| entries.as_array().unwrap());
-    let blobs: Vec<_> = layers.map(|entries| layer(entries, &Value::Null)).collect();
-    write_layout(path, &blobs);
-    let layout = Layout::open(&open(path)).unwrap();
-    let image = layout.resolve(None, None).unwrap();
-    (layout, image)
-}
 
 fn file(path: &str, content: &str) -> Value {
     json!({"path": path, "type": "file", "content": content})

@@ -164,17 +164,17 @@ fn bytes(text: &str, from: char, to: char) -> Option<Vec<u8>> {
 #[test]
 fn calls_become_operations() {
     let hex = |text: &str| -> String { text.bytes().map(|b| format!("\\x{b:02x}")).collect() };
+    // What is between hooks or quotes is shown in digits.
+    let shown = |line: &str| -> String {
+        let parts = line.split('|').enumerate();
+        let parts = parts.map(|(number, part)| match number % 2 {
+            1 => hex(part),
+            _ => part.to_owned(),
+        });
+        parts.collect()
+    };
     let check = |line: &str, expected: Option<&str>| {
-        // What is between hooks or quotes is shown in digits.
-        let mut shown = String::new();
-        for (number, part) in line.split('|').enumerate() {
-            shown.push_str(&if number % 2 == 1 {
-                hex(part)
-            } else {
-                part.to_owned()
-            });
-        }
-        let found = one(&shown, Path::new("/e")).expect(line);
+        let found = one(&shown(line), Path::new("/e")).expect(line);
         let found = found.map(|operation| operation.to_string());
         assert_eq!(found.as_deref(), expected, "{line}");
     };
@@ -211,14 +211,6 @@ fn calls_become_operations() {
         "ftruncate(3<|/e/a|>, 0) = 0",
         "write(3<|/e/a|>, \"|abc|\", 3) = 2",
     ] {
-        let mut shown = String::new();
-        for (number, part) in line.split('|').enumerate() {
-            shown.push_str(&if number % 2 == 1 {
-                hex(part)
-            } else {
-                part.to_owned()
-            });
-        }
-        one(&shown, Path::new("/e")).expect_err(line);
+        one(&shown(line), Path::new("/e")).expect_err(line);
     }
 }
