@@ -102,10 +102,11 @@ pub(super) const RULES: &[Rule] = &[
         covers: |context, difference| {
             let key = difference.key.as_deref().unwrap_or_default();
             let who = || {
-                let (_, who) = key
-                    .split_once("tmpfiles.extra:")?
-                    .1
-                    .split_once("Failed to resolve ")?;
+                // systemd-tmpfiles says it of a line of the credential, systemd-udevd of a rule that
+                // the credential has brought.
+                let said = |before, words| key.split_once(before)?.1.split_once(words);
+                let (_, who) = said("tmpfiles.extra:", "Failed to resolve ")
+                    .or_else(|| said("/etc/udev/rules.d/", " Unknown "))?;
                 let (kind, name) = who.split_once(" '")?;
                 Some((kind, name.split_once('\'')?.0))
             };

@@ -573,10 +573,7 @@ fn credentials() -> Vec<Planted> {
         let made = with(file(digest), "size", json!(size));
         entry("paths", "/etc/subuid", file("sha256:a"), made)
     };
-    let unresolved = |name: &str| {
-        let source = "systemd-tmpfiles-setup.service";
-        let message =
-            format!("/run/x/tmpfiles.extra:2: Failed to resolve user '{name}': No such process");
+    let unresolved = |source: &str, message: String| {
         let problem = json!({ "source": source, "message": message, "priority": 3, "count": 1 });
         let account = json!({ "password": { "unusable": "x" }, "uid": 1001, "gid": 1001, "gecos": "", "home": "/home/alice", "shell": "/bin/sh" });
         [
@@ -589,9 +586,19 @@ fn credentials() -> Vec<Planted> {
             ),
         ]
     };
+    let by_tmpfiles = |name: &str| {
+        let message =
+            format!("/run/x/tmpfiles.extra:2: Failed to resolve user '{name}': No such process");
+        unresolved("systemd-tmpfiles-setup.service", message)
+    };
+    let by_udev = |name: &str| {
+        let message = format!("/etc/udev/rules.d/70-x.rules:3 Unknown user '{name}', ignoring.");
+        unresolved("systemd-udevd.service", message)
+    };
     vec![
         row!("credential-subids" Paths, Etc => Credentials, [subids("sha256:0", 0)], [subids("sha256:b", 9)]),
-        row!("credential-initramfs" JournalProblems, Etc => Credentials, unresolved("alice"), unresolved("bob")),
+        row!("credential-initramfs" JournalProblems, Etc => Credentials, by_tmpfiles("alice"), by_tmpfiles("bob")),
+        row!("credential-initramfs" JournalProblems, Etc => Credentials, by_udev("alice"), by_udev("bob")),
         row!("credential-units" Paths, Etc => Credentials, placed("sha256:a"), placed("sha256:b")),
         row!("credential-units" Units, Etc => Credentials, [runs(run, "active")], [runs(run, "failed")]),
         row!("credential-mask" Units, Etc => Credentials, [looked_up("inactive")], [looked_up("active")]),
