@@ -1,11 +1,11 @@
 //! Images are judged wherever they are, by whoever may read them.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
+use std::io::{BufRead as _, BufReader, Cursor};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -323,32 +323,78 @@ fn a_directory_says_what_its_image_says() {
     }
 }
 
-/// Fetched, an image is the same one.
+/// Fetched, from an archive or from a registry, an image is the same one.
 #[test]
-fn an_archive_is_judged_like_a_layout() {
-    if !has("an_archive_is_judged_like_a_layout", "skopeo") {
+fn an_image_is_judged_alike_wherever_it_is() {
+    const NAME: &str = "an_image_is_judged_alike_wherever_it_is";
+    if !has(NAME, "skopeo") || !has(NAME, "docker-registry") {
         return;
     }
     let folder = scratch();
     prepare(folder.path());
-    let copied = Command::new("skopeo")
-        .args(["copy", "--quiet", "--insecure-policy"])
-        .args(["oci:image:upper", "oci-archive:upper.tar"])
-        .current_dir(folder.path())
-        .output()
-        .expect("skopeo runs");
-    assert!(copied.status.success(), "{copied:?}");
-    let look = |of: &[&str]| {
-        let (code, stdout, stderr) =
-            pleach(folder.path(), &[&["lint", "--format=json"], of].concat());
-        assert_eq!(code, Some(1), "{stderr}");
+    let registry = Registry::start(folder.path());
+    let pulled = format!("docker://{}/site:upper", registry.address);
+    let look = |of: &str| {
+        let mut arguments = vec!["lint", "--format=json", of];
+        if !of.starts_with("oci:") {
+            arguments.extend(["--store", "store", "--insecure-policy"]);
+            arguments.push("--tls-verify=false");
+        }
+        let (code, stdout, stderr) = pleach(folder.path(), &arguments);
+        assert_eq!(code, Some(1), "{of}: {stderr}");
         stdout
     };
-    let fetched = [
-        "oci-archive:upper.tar",
-        "--store",
-        "store",
-        "--insecure-policy",
-    ];
-    assert_eq!(look(&fetched), look(&["oci:image:upper"]));
+    let expect = look("oci:image:upper");
+    assert!(expect.contains("the name web-7"), "{expect}");
+    for reference in ["oci-archive:upper.tar", &pulled] {
+        let copied = Command::new("skopeo")
+            .args(["copy", "--quiet", "--insecure-policy"])
+            .args(["--dest-tls-verify=false", "oci:image:upper", reference])
+            .current_dir(folder.path())
+            .output()
+            .expect("skopeo runs");
+        assert!(copied.status.success(), "{copied:?}");
+        assert_eq!(look(reference), expect, "{reference}");
+    }
+}
+
+/// A docker-registry on the loopback interface.
+struct Registry {
+    child: Child,
+    address: String,
+}
+
+impl Registry {
+    fn start(folder: &Path) -> Self {
+        let config = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {:?}}}}}\n\
+             http: {{addr: \"127.0.0.1:0\", secret: test}}\n",
+            folder.join("registry")
+        );
+        let path = folder.join("registry.yml");
+        std::fs::write(&path, config).expect("written");
+        let mut child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        // It says which port it got; whatever it says later must be read too, or it would block.
+        let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let address = log.by_ref().map_while(Result::ok).find_map(|line| {
+            let (_, rest) = line.split_once("listening on ")?;
+            Some(rest.split('"').next()?.trim().to_owned())
+        });
+        std::thread::spawn(move || log.map_while(Result::ok).for_each(drop));
+        let address = address.expect("docker-registry ended before it listened");
+        Self { child, address }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
