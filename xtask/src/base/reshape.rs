@@ -47,6 +47,20 @@ const IDENTITY: [&str; 7] = [
     "etc/.updated",
 ];
 
+/// SysV's scripts and their links, which systemd has units for. Where one is, `systemctl enable` and
+/// `disable` work on it besides, and change `/etc` by what a customization does not say.
+const SYSV: [&str; 9] = [
+    "etc/init.d",
+    "etc/rc0.d",
+    "etc/rc1.d",
+    "etc/rc2.d",
+    "etc/rc3.d",
+    "etc/rc4.d",
+    "etc/rc5.d",
+    "etc/rc6.d",
+    "etc/rcS.d",
+];
+
 /// Reshapes the root that mmdebstrap made, the base's or a variant's, into the version `v1`.
 pub(super) fn reshape(tree: &mut Tree<Content>, variant: Option<&str>) -> Result<()> {
     move_kernel(tree)?;
@@ -58,7 +72,7 @@ pub(super) fn reshape(tree: &mut Tree<Content>, variant: Option<&str>) -> Result
     for (path, target) in LINKS {
         tree::replace(tree, path, Inode::symlink(metadata(0o777), target))?;
     }
-    forget_machine(tree)?;
+    leave_out(tree)?;
     let variant = variant.map(|name| ("VARIANT_ID", name));
     let said = [("IMAGE_ID", IMAGE_ID), ("IMAGE_VERSION", "v1")];
     set_release(tree, said.into_iter().chain(variant))?;
@@ -157,8 +171,8 @@ fn empty_directory(tree: &mut Tree<Content>, path: &str, mode: u16, keep: bool) 
     Ok(())
 }
 
-fn forget_machine(tree: &mut Tree<Content>) -> Result<()> {
-    for path in IDENTITY {
+fn leave_out(tree: &mut Tree<Content>) -> Result<()> {
+    for path in IDENTITY.iter().chain(&SYSV) {
         tree.remove(&TreePath::new(path)?);
     }
     let ssh = tree.directory(&TreePath::new("etc/ssh")?)?;
@@ -231,9 +245,13 @@ mod tests {
 /dev/null char-device 0666 0:0 5.0 1:3
 /etc directory 0755 0:0 5.0
 /etc/hostname file 0644 0:0 5.0 builder
+/etc/init.d directory 0755 0:0 5.0
+/etc/init.d/ssh file 0755 0:0 5.0 script
 /etc/machine-id file 0444 0:0 5.0 0123
 /etc/passwd file 0644 0:0 5.0 root
 /etc/passwd- file 0644 0:0 5.0 root
+/etc/rc2.d directory 0755 0:0 5.0
+/etc/rc2.d/S01ssh symlink 0777 0:0 5.0 ../init.d/ssh
 /etc/ssh directory 0755 0:0 5.0
 /etc/ssh/ssh_config file 0644 0:0 5.0 x
 /etc/ssh/ssh_host_ed25519_key file 0600 0:0 5.0 secret
