@@ -20,6 +20,31 @@ pub(super) const RULES: &[Rule] = &[
         },
     },
     Rule {
+        name: "cloud-init-late",
+        reason: "a timer that the document turns off was started once before cloud-init could turn it off, and systemd noted when (Persistent=); it is off on both machines",
+        class: Class::Tool,
+        section: SectionName::Paths,
+        covers: |context, difference| {
+            let key = difference.key.as_deref().unwrap_or_default();
+            let Some((cloud_init, other)) = context.sides(Route::CloudInit) else {
+                return false;
+            };
+            let is_off = |timer: &str| {
+                [cloud_init, other].iter().all(|side| {
+                    let state = side.units.get(timer);
+                    let state = state.and_then(|unit| unit.enablement.as_deref());
+                    matches!(state, Some("disabled" | "masked"))
+                })
+            };
+            let is_note = cloud_init.paths.get(key).and_then(|path| path.size) == Some(0);
+            context.only_on(Route::CloudInit, difference)
+                && is_note
+                && key
+                    .strip_prefix(STAMP)
+                    .is_some_and(|name| name.ends_with(".timer") && is_off(name))
+        },
+    },
+    Rule {
         name: "cloud-init-runs",
         reason: "with a seed cloud-init's generator starts its units, without one it does not; they wait for the network and come after units that no image has to have",
         class: Class::Tool,
@@ -106,6 +131,9 @@ const STATE: &[&str] = &[
     "/var/log/cloud-init.log",
     "/var/log/cloud-init-output.log",
 ];
+
+/// Where systemd notes when a timer last ran, its name behind that.
+const STAMP: &str = "/var/lib/systemd/timers/stamp-";
 
 /// Units that come with cloud-init.
 const UNITS: &[&str] = &[

@@ -624,6 +624,18 @@ fn cloud_init() -> Vec<Planted> {
             state("inactive", right),
         )
     };
+    let stamp = |enablement: &str, size: u64| {
+        let note = with(file("sha256:0"), "size", json!(size));
+        [
+            both("units", "trim.timer", json!({ "enablement": enablement })),
+            entry(
+                "paths",
+                "/var/lib/systemd/timers/stamp-trim.timer",
+                NONE,
+                note,
+            ),
+        ]
+    };
     let wants = "/run/systemd/generator.early/multi-user.target.wants/cloud-init.target";
     let device = json!({ "loaded": { "load_state": "loaded", "active_state": "active", "sub_state": "plugged" } });
     let module = json!({ "state": "Live", "used_by": [] });
@@ -631,6 +643,8 @@ fn cloud_init() -> Vec<Planted> {
         row!("cloud-init-state" Paths, Etc => CloudInit,
             [entry("paths", "/var/lib/cloud/data", NONE, file("sha256:a"))],
             [entry("paths", "/var/lib/cloudy", NONE, file("sha256:a"))]),
+        row!("cloud-init-late" Paths, Etc => CloudInit, stamp("disabled", 0), stamp("enabled", 0)),
+        row!("cloud-init-late" Paths, Etc => CloudInit, stamp("masked", 0), stamp("masked", 7)),
         row!("cloud-init-runs" Units, Etc => CloudInit,
             [unit("cloud-final.service", "no", "yes")],
             [unit("ssh.service", "yes", "no")]),
