@@ -71,6 +71,9 @@ impl CommandRunner for SystemRunner {
             .args(arguments)
             .env_clear()
             .envs(ENVIRONMENT.iter().copied())
+            // systemd's tools give up after 25 seconds by themselves, which is too early for a machine
+            // whose processor is emulated and shared.
+            .env("SYSTEMD_BUS_TIMEOUT", format!("{}us", timeout.as_micros()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

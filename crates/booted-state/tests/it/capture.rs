@@ -462,13 +462,16 @@ fn running_real_programs() {
     let output = runner
         .run(
             "sh",
-            &["-c", "echo out; echo err >&2; echo $LC_ALL $HOME; exit 3"],
+            &[
+                "-c",
+                "echo out; echo err >&2; echo $LC_ALL $HOME $SYSTEMD_BUS_TIMEOUT; exit 3",
+            ],
             minute,
         )
         .expect("sh runs");
     assert_eq!(
         (output.code, &*output.stdout, &*output.stderr),
-        (Some(3), &b"out\nC /\n"[..], &b"err\n"[..])
+        (Some(3), &b"out\nC / 60000000us\n"[..], &b"err\n"[..])
     );
     let output = runner
         .run("sh", &["-c", "kill -9 $$"], minute)
