@@ -9,6 +9,7 @@ mod packages;
 mod pair;
 mod policy;
 mod report;
+mod rpm;
 mod rules;
 mod secrets;
 mod systemd;
@@ -31,7 +32,7 @@ pub use report::{
     SpeaksFor, Suppressed,
 };
 pub use rules::{Rule, rules};
-pub use wants::{MAX_TEXT, wants};
+pub use wants::{MAX_TEXT, largest, wants};
 
 use packages::Packages;
 use view::View;
@@ -118,7 +119,7 @@ pub fn inspect<C>(image: &Image<'_, C>, policy: &Policy) -> Report {
     };
     let findings = rules::findings(&subject, policy);
     let (findings, suppressed, idle) = policy.suppress(findings);
-    let mut notes: Vec<String> = packages.note.iter().cloned().collect();
+    let mut notes = packages.notes.clone();
     if image.base.is_none() {
         notes.push(
             "no image was given that this one is made from: setuid bits are not compared"

@@ -1,7 +1,8 @@
-//! Which files packages own, where a package database says so in text.
+//! Which files packages own, by the package databases of an image.
 
 use std::collections::HashSet;
 
+use crate::rpm::Rpm;
 use crate::view::View;
 
 /// What the package databases of an image say.
@@ -9,10 +10,9 @@ pub(crate) struct Packages {
     /// Paths that packages own; `None` where no database can be read.
     owned: Option<HashSet<String>>,
     /// Why not all can be asked.
-    pub(crate) note: Option<String>,
+    pub(crate) notes: Vec<String>,
 }
 
-const RPM: [&str; 3] = ["/usr/lib/sysimage/rpm", "/usr/share/rpm", "/var/lib/rpm"];
 const DPKG: [&str; 2] = ["/usr/lib/sysimage/dpkg/info", "/var/lib/dpkg/info"];
 const APK: [&str; 2] = ["/usr/lib/apk/db/installed", "/lib/apk/db/installed"];
 
@@ -40,17 +40,14 @@ impl Packages {
                 }
             }
         }
-        let rpm = RPM.into_iter().find(|folder| {
-            view.children(folder)
-                .any(|item| item.name().starts_with("rpmdb"))
-        });
+        let rpm = Rpm::read(view, "which files belong to packages is not known");
+        for package in rpm.packages.into_iter().flatten() {
+            found = true;
+            owned.extend(package.paths.iter().map(|path| usr(path)));
+        }
         Self {
             owned: found.then_some(owned),
-            note: rpm.map(|folder| {
-                format!(
-                    "{folder} is a database of rpm, which is not read: which files belong to packages is not known"
-                )
-            }),
+            notes: rpm.notes,
         }
     }
 
@@ -61,7 +58,7 @@ impl Packages {
 }
 
 /// As it is called where `/usr` is merged: packages may still say `/lib`.
-fn usr(path: &str) -> String {
+pub(crate) fn usr(path: &str) -> String {
     let top = ["/bin/", "/sbin/", "/lib/", "/lib64/"];
     match top.iter().any(|top| path.starts_with(top)) {
         true => format!("/usr{path}"),

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use pleach_fs_tree::{Inode, InodeId, Kind, Metadata, Tree, TreePath};
 
+#[cfg(feature = "rpm")]
+use crate::pair::MAX_DATABASE;
 use crate::wants::MAX_TEXT;
 use crate::{Image, LayerOf};
 
@@ -184,6 +186,21 @@ impl<'a> View<'a> {
             self.unread.borrow_mut().insert(item.path.clone());
             Vec::new()
         })
+    }
+
+    /// The bytes of a package database; why they cannot be had, if so.
+    #[cfg(feature = "rpm")]
+    pub(crate) fn database(&self, item: &Item<'_>) -> Result<Vec<u8>, String> {
+        let path = &item.path;
+        let index = self.index(path).filter(|_| item.is_file());
+        let size = index.map_or(0, self.size.as_ref());
+        if size > MAX_DATABASE {
+            return Err(format!(
+                "{path}: {size} bytes, at most {MAX_DATABASE} are read"
+            ));
+        }
+        let bytes = index.and_then(|index| (self.read)(path, index));
+        bytes.ok_or_else(|| format!("{path}: cannot be read"))
     }
 
     /// As [`bytes`](Self::bytes), for a file that is looked into only if it is kept.

@@ -11,10 +11,11 @@ use crate::cache::{CacheContent, Input, Output};
 /// Which contents an index keeps.
 #[derive(Clone, Copy)]
 pub struct Keep<'a> {
-    /// A name for the choice: an index that was made with another one is not taken from a cache.
+    /// A name for the choice and its limits: an index that was made with another one is not taken from a
+    /// cache.
     pub name: &'a str,
-    /// Bytes of a file: none that is larger is kept, or asked about.
-    pub max: u64,
+    /// Bytes of a file, by its path: none that is larger is kept, or asked about.
+    pub max: &'a (dyn Fn(&[u8]) -> u64 + Sync),
     /// Whether the content of a file is kept, by its path, as the layer calls it and without a slash
     /// in front, and by its bytes.
     pub wants: &'a (dyn Fn(&[u8], &[u8]) -> bool + Sync),
@@ -43,6 +44,8 @@ impl Kept {
 pub(crate) struct KeepSink<'a> {
     keep: Keep<'a>,
     path: Vec<u8>,
+    /// What the file may have.
+    max: u64,
     /// The file so far; `None` of one that is too large.
     bytes: Option<Vec<u8>>,
 }
@@ -52,13 +55,15 @@ impl<'a> KeepSink<'a> {
         Self {
             keep,
             path: Vec::new(),
+            max: 0,
             bytes: None,
         }
     }
 
     /// What `more` bytes are added to, if they still fit.
     fn room(&mut self, more: u64) -> Option<&mut Vec<u8>> {
-        let fits = |bytes: &Vec<u8>| bytes.len() as u64 + more <= self.keep.max;
+        let max = self.max;
+        let fits = |bytes: &Vec<u8>| bytes.len() as u64 + more <= max;
         if !self.bytes.as_ref().is_some_and(fits) {
             self.bytes = None;
         }
@@ -75,7 +80,8 @@ impl ContentSink for KeepSink<'_> {
     }
 
     fn begin(&mut self, _: &Metadata, size: u64) -> io::Result<()> {
-        self.bytes = (size <= self.keep.max).then(Vec::new);
+        self.max = (self.keep.max)(&self.path);
+        self.bytes = (size <= self.max).then(Vec::new);
         Ok(())
     }
 

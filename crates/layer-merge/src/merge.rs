@@ -125,7 +125,7 @@ pub fn index_keeping(
     cache: Option<&Dir>,
     options: &MergeOptions,
 ) -> Result<Merged<Kept>, Error> {
-    let also = format!(" {} {}", keep.max, keep.name);
+    let also = format!(" {}", keep.name);
     let cache = cache.map(|dir| Cache::new(dir, options, &also));
     merge_layers(
         image.layers(),

@@ -4,7 +4,7 @@ mod accounts;
 mod display;
 mod files;
 mod kargs;
-mod packages;
+pub(crate) mod packages;
 mod report;
 mod units;
 
@@ -16,8 +16,9 @@ pub use report::{
     PAIR_FORMAT_VERSION, PackageChange, Pair, UnitChange, UnitState, VarContent,
 };
 
-/// A package database may be as large as this, in bytes.
-pub const MAX_DATABASE: u64 = 64 << 20;
+/// A package database may be as large as this, in bytes; that of a desktop with rpm has more than a
+/// hundred megabytes.
+pub const MAX_DATABASE: u64 = 256 << 20;
 
 /// Compares two images; `same` compares the contents of two regular files. Times are no difference:
 /// an image that is built again has others. The reports' names stay empty, and so does the merge of

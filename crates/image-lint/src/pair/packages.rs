@@ -1,18 +1,19 @@
-//! The packages that an image has, by dpkg's and apk's databases.
+//! The packages that an image has, by dpkg's, apk's and rpm's databases.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use deb822_fast::Deb822;
 use pleach_fs_tree::{Kind, TreePath};
 
 use super::{MAX_DATABASE, PackageChange, keys};
 use crate::Image;
+use crate::packages::usr;
+use crate::rpm::{self, Rpm};
 use crate::view::View;
 
 /// Where dpkg's status is; a moved database first.
 const DPKG: [&str; 2] = ["/usr/lib/sysimage/dpkg", "/var/lib/dpkg"];
 const APK: [&str; 2] = ["/usr/lib/apk/db/installed", "/lib/apk/db/installed"];
-const RPM: [&str; 3] = ["/usr/lib/sysimage/rpm", "/usr/share/rpm", "/var/lib/rpm"];
 
 /// What the databases of one image say.
 #[derive(Default)]
@@ -26,10 +27,11 @@ pub(super) struct Databases {
 }
 
 /// Whether a file is one of the databases.
-pub(super) fn wants(path: &[u8]) -> bool {
+pub(crate) fn wants(path: &[u8]) -> bool {
     let rooted = [b"/", path].concat();
     let dpkg = |folder: &&str| rooted.starts_with(folder.as_bytes());
-    APK.iter().any(|known| known.as_bytes() == rooted)
+    rpm::wants(path)
+        || APK.iter().any(|known| known.as_bytes() == rooted)
         || (DPKG.iter().any(dpkg)
             && (rooted.ends_with(b"/dpkg/status")
                 || rooted.ends_with(b".list")
@@ -109,19 +111,13 @@ impl Databases {
                 Err(note) => out.notes.push(note),
             }
         }
-        let is_rpm = |item: &crate::view::Item<'_>| {
-            item.name().starts_with("rpmdb") || item.name() == "Packages"
-        };
-        let rpm = RPM.iter().find(|folder| view.children(folder).any(is_rpm));
-        match (rpm, found) {
-            (Some(folder), _) => out.notes.push(format!(
-                "{folder} is a database of rpm, which is not read: its packages are not compared"
-            )),
-            (None, false) => out
-                .notes
-                .push("no package database was found: packages are not compared".to_owned()),
-            (None, true) => {}
+        let rpm = Rpm::read(view, "its packages are not compared");
+        if !found && rpm.packages.is_none() && rpm.notes.is_empty() {
+            let note = "no package database was found: packages are not compared";
+            out.notes.push(note.to_owned());
         }
+        out.notes.extend(rpm.notes);
+        out.rpm(rpm.packages.unwrap_or_default());
         out
     }
 
@@ -148,16 +144,42 @@ impl Databases {
                 found.push((name.to_owned(), architecture.to_owned(), version.to_owned()));
             }
         }
-        let mut names = HashMap::<String, usize>::new();
-        for (name, _, _) in &found {
-            *names.entry(name.clone()).or_default() += 1;
+        self.insert("dpkg", found);
+    }
+
+    fn rpm(&mut self, packages: Vec<rpm::Package>) {
+        let mut found = Vec::new();
+        for package in packages {
+            let owner = ("rpm".to_owned(), package.name.clone());
+            let paths = package.paths.iter();
+            self.owners
+                .extend(paths.map(|path| (usr(path), owner.clone())));
+            found.push((package.name, package.architecture, package.version));
+        }
+        found.sort();
+        self.insert("rpm", found);
+    }
+
+    /// Adds names, architectures and versions. The architecture is said where a package is installed for
+    /// several; a kernel of rpm is installed in several versions.
+    fn insert(&mut self, database: &str, found: Vec<(String, String, String)>) {
+        let mut names = HashMap::<String, BTreeSet<String>>::new();
+        for (name, architecture, _) in &found {
+            let architectures = names.entry(name.clone()).or_default();
+            architectures.insert(architecture.clone());
         }
         for (name, architecture, version) in found {
-            let name = match names.get(&name) {
-                Some(0 | 1) | None => name,
-                Some(_) => format!("{name}:{architecture}"),
+            let several = names.get(&name).is_some_and(|all| all.len() > 1);
+            let name = match several {
+                true => format!("{name}:{architecture}"),
+                false => name,
             };
-            self.packages.insert(("dpkg".to_owned(), name), version);
+            let versions = self.packages.entry((database.to_owned(), name));
+            let versions = versions.or_default();
+            if !versions.is_empty() {
+                versions.push_str(", ");
+            }
+            versions.push_str(&version);
         }
     }
 
@@ -207,13 +229,4 @@ pub(super) fn changes(old: &Databases, new: &Databases) -> Vec<PackageChange> {
         .into_iter()
         .filter_map(change)
         .collect()
-}
-
-/// As it is called where `/usr` is merged: packages may still say `/lib`.
-fn usr(path: &str) -> String {
-    let top = ["/bin/", "/sbin/", "/lib/", "/lib64/"];
-    match top.iter().any(|top| path.starts_with(top)) {
-        true => format!("/usr{path}"),
-        false => path.to_owned(),
-    }
 }

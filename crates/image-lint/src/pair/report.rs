@@ -53,11 +53,11 @@ pub enum Change {
 /// A package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PackageChange {
-    /// `dpkg` or `apk`.
+    /// `dpkg`, `apk` or `rpm`.
     pub database: String,
     /// Its name; where several architectures of one are installed, with that.
     pub name: String,
-    /// The old version.
+    /// The old version; of rpm's, with epoch and release. Where several are installed, all of them.
     pub old: Option<String>,
     /// The new version.
     pub new: Option<String>,

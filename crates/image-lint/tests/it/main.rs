@@ -7,4 +7,5 @@ mod images;
 mod layers;
 mod pair;
 mod policy;
+mod rpm;
 mod support;

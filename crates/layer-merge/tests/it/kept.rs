@@ -21,6 +21,8 @@ fn contents_are_kept_where_they_are_wanted() {
         file("etc/long", "longer than ten"),
         file("etc/ten", "0123456789"),
         file("usr/a", "two"),
+        file("usr/large", "key of 16 bytes."),
+        file("usr/larger", "key of 16 bytes."),
         file("usr/key", "key!"),
         file("usr/none", ""),
         {"path": "usr/link", "type": "hardlink", "target": "etc/a"}
@@ -32,7 +34,7 @@ fn contents_are_kept_where_they_are_wanted() {
     let read = |name: &str, cached: bool| {
         let keep = Keep {
             name,
-            max: 10,
+            max: &|path| if path == b"usr/large" { 20 } else { 10 },
             wants: &|path, bytes| path.starts_with(b"etc/") || bytes.starts_with(b"key"),
         };
         let cache = cached.then(|| open(&cache));
@@ -114,7 +116,7 @@ fn what_layers_hide_is_known() {
     let (layout, image) = image(&temporary.path().join("image"), &[lower, upper, top]);
     let keep = Keep {
         name: "all",
-        max: 100,
+        max: &|_| 100,
         wants: &|_, _| true,
     };
     let merged = index_keeping(&layout, &image, keep, None, &MergeOptions::default()).unwrap();

@@ -10,7 +10,7 @@ use clap::Args;
 use pleach_etc_merge::Finding;
 use pleach_fs_tree::{FileContent, Kind, ScanOptions, Tree, TreePath, scan_readable};
 use pleach_image_lint::{
-    EtcMerge, EtcMergeEntry, Image, MAX_DATABASE, MAX_TEXT, pair, pair_wants, wants,
+    EtcMerge, EtcMergeEntry, Image, MAX_DATABASE, MAX_TEXT, largest, pair, pair_wants, wants,
 };
 use pleach_layer_merge::{Keep, Kept, MergeOptions, index_keeping};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -106,8 +106,11 @@ impl Diff {
         }
         let opened = image::open(reference, &self.source)?;
         let keep = Keep {
-            name: "pair 1",
-            max: MAX_DATABASE,
+            name: match cfg!(feature = "rpm") {
+                true => "pair 2 rpm",
+                false => "pair 2",
+            },
+            max: &largest,
             wants: &|path, bytes| {
                 pair_wants(path) || (bytes.len() as u64 <= MAX_TEXT && wants(path, bytes))
             },

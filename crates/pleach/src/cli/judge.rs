@@ -9,7 +9,7 @@ use cap_std::fs::Dir;
 use clap::Args;
 use pleach_fs_tree::{FileContent, ScanOptions, TreePath, scan_readable};
 use pleach_image_lint::{
-    Allow, Hidden, Image, MAX_TEXT, Own, Policy, Report, Requirement, inspect, wants,
+    Allow, Hidden, Image, Own, Policy, Report, Requirement, inspect, largest, wants,
 };
 use pleach_layer_merge::{Keep, Kept, MergeOptions, Merged, index_keeping};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -146,8 +146,8 @@ fn index(image: &OpenImage, cache: Option<&Path>, own: &[Own]) -> Result<Merged<
     let cache = cache.map(make).transpose()?;
     let keep = Keep {
         // What is kept depends on the rules, those of the user included.
-        name: &format!("image-lint 1 {own:?}"),
-        max: MAX_TEXT,
+        name: &format!("image-lint 2 {} {own:?}", cfg!(feature = "rpm")),
+        max: &largest,
         wants: &|path, bytes| wants(path, bytes) || own.iter().any(|own| own.wants(path)),
     };
     let (layout, of) = (image.layout(), image.image());
@@ -238,6 +238,7 @@ fn read(root: &Dir, path: &TreePath) -> std::io::Result<Vec<u8>> {
     let fd = rustix::fs::openat2(root, path.as_bytes(), flags, Mode::empty(), resolve)?;
     let mut bytes = Vec::new();
     let file = cap_std::fs::File::from_std(fd.into());
-    file.take(MAX_TEXT).read_to_end(&mut bytes)?;
+    file.take(largest(path.as_bytes()))
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
