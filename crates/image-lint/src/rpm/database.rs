@@ -24,6 +24,8 @@ pub(super) enum DatabaseError {
     Sqlite(#[from] rusqlite::Error),
     #[error("it has no table Packages")]
     NoTable,
+    #[error("row {0} of its table Packages is no header")]
+    NoBytes(usize),
     #[error("its table Packages has more in it than the file")]
     Overlap,
     #[error("the header of its package {row}: {error}")]
@@ -69,7 +71,8 @@ pub(super) fn packages(mut bytes: Vec<u8>) -> Result<Vec<Package>, DatabaseError
         let Some(row) = rows.next()? else {
             break;
         };
-        let blob = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        let blob = row.get_ref(0)?.as_blob();
+        let blob = blob.map_err(|_| DatabaseError::NoBytes(number))?;
         // Pages that are there more than once make rows without end.
         read += blob.len() + 1;
         if read > size {

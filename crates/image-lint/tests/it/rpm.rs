@@ -244,7 +244,10 @@ fn a_wrong_database_is_told() {
                      blob AS (zeroblob(900000000))); INSERT INTO Packages VALUES (1)";
     check(&small(generated, None), "string or blob too big");
     let nothing = format!("{TABLE}; INSERT INTO Packages VALUES (1, NULL)");
-    check(&small(&nothing, None), "Invalid column type");
+    check(
+        &small(&nothing, None),
+        "row 1 of its table Packages is no header",
+    );
     let mut cut = small(TABLE, Some(&named(&[], &[7; 20_000])));
     cut.truncate(8192);
     check(&cut, "database disk image is malformed");
