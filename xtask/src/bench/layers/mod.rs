@@ -4,11 +4,11 @@
 //! slow.
 
 mod registry;
-mod report;
+pub(super) mod report;
 mod runs;
-mod subject;
+pub(super) mod subject;
 mod tools;
-mod usage;
+pub(super) mod usage;
 
 use std::path::PathBuf;
 
@@ -79,7 +79,7 @@ pub(super) fn run(
 }
 
 /// The layout of the commit that ostree-ext wants below all else.
-fn ostree_base(workspace: &Workspace) -> Result<PathBuf> {
+pub(super) fn ostree_base(workspace: &Workspace) -> Result<PathBuf> {
     let sh = &workspace.sh;
     let folder = workspace.artifacts().join("bench-ostree-base");
     sh.remove_path(&folder)?;

@@ -7,15 +7,15 @@ use super::tools::{Row, Tool};
 
 /// What a run took.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cost {
+pub(in crate::bench) struct Cost {
     /// Seconds.
-    pub(super) wall: f64,
+    pub(in crate::bench) wall: f64,
     /// Seconds of processors, in the kernel too.
-    pub(super) cpu: f64,
+    pub(in crate::bench) cpu: f64,
     /// Megabytes of memory, of the largest process.
-    pub(super) peak: f64,
+    pub(in crate::bench) peak: f64,
     /// Of all processes together, if that was looked at.
-    pub(super) together: Option<f64>,
+    pub(in crate::bench) together: Option<f64>,
 }
 
 /// One way to look at a cost.

@@ -17,33 +17,33 @@ use xshell::cmd;
 use crate::workspace::Workspace;
 
 /// An image in a layout of its own, which has these tags.
-pub(super) struct Subject {
-    pub(super) layout: PathBuf,
+pub(in crate::bench) struct Subject {
+    pub(in crate::bench) layout: PathBuf,
     name: String,
     /// Of the blobs, lowest first: 64 hexadecimal digits.
-    pub(super) layers: Vec<String>,
+    pub(in crate::bench) layers: Vec<String>,
     /// Compressed bytes.
     size: u64,
     /// Paths of the merged tree.
-    pub(super) paths: usize,
+    pub(in crate::bench) paths: usize,
     /// umoci knows no zstd.
-    pub(super) zstd: bool,
+    pub(in crate::bench) zstd: bool,
 }
 
 /// The image.
-pub(super) const IMAGE: &str = "image";
+pub(in crate::bench) const IMAGE: &str = "image";
 /// The image with a small layer on top, and with another one there.
-pub(super) const UPGRADE: [&str; 2] = ["old", "new"];
+pub(in crate::bench) const UPGRADE: [&str; 2] = ["old", "new"];
 
 /// The tag of the same image for ostree-ext, which wants an encapsulated commit below: the same blobs
 /// above one of an empty `/usr`.
-pub(super) fn for_ostree_ext(tag: &str) -> String {
+pub(in crate::bench) fn for_ostree_ext(tag: &str) -> String {
     format!("{tag}-on-ostree")
 }
 
 impl Subject {
     /// Copies an image into a layout of its own, compressed with gzip.
-    pub(super) fn gzip(workspace: &Workspace, reference: &str) -> Result<Self> {
+    pub(in crate::bench) fn gzip(workspace: &Workspace, reference: &str) -> Result<Self> {
         let mut subject = Self::copy(workspace, reference, false)?;
         let options = MergeOptions {
             file_digests: false,
@@ -56,7 +56,7 @@ impl Subject {
     }
 
     /// The same image compressed with zstd, in place of what was there; xtask cannot read it.
-    pub(super) fn zstd(&self, workspace: &Workspace, reference: &str) -> Result<Self> {
+    pub(in crate::bench) fn zstd(&self, workspace: &Workspace, reference: &str) -> Result<Self> {
         let mut subject = Self::copy(workspace, reference, true)?;
         subject.paths = self.paths;
         Ok(subject)
@@ -100,11 +100,11 @@ impl Subject {
         })
     }
 
-    pub(super) fn reference(&self, tag: &str) -> String {
+    pub(in crate::bench) fn reference(&self, tag: &str) -> String {
         format!("oci:{}:{tag}", self.layout.display())
     }
 
-    pub(super) fn what(&self) -> String {
+    pub(in crate::bench) fn what(&self) -> String {
         let compression = if self.zstd { "zstd" } else { "gzip" };
         let (layers, size) = (self.layers.len(), self.size as f64 / 1e6);
         format!(
@@ -114,7 +114,7 @@ impl Subject {
     }
 
     /// Makes the two images of [`UPGRADE`].
-    pub(super) fn make_upgrade(&self) -> Result<()> {
+    pub(in crate::bench) fn make_upgrade(&self) -> Result<()> {
         let layout = open(&self.layout)?;
         let image = layout.resolve(Some(IMAGE), None)?;
         for tag in UPGRADE {
@@ -125,7 +125,7 @@ impl Subject {
     }
 
     /// Makes what [`for_ostree_ext`] names, of some tags; `base` is the image of the commit below.
-    pub(super) fn make_for_ostree_ext(&self, base: &Path, tags: &[&str]) -> Result<()> {
+    pub(in crate::bench) fn make_for_ostree_ext(&self, base: &Path, tags: &[&str]) -> Result<()> {
         let layout = open(&self.layout)?;
         let from = open(base)?;
         let base = from.resolve(Some("base"), None)?;

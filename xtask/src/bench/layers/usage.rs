@@ -13,7 +13,11 @@ const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Runs a program, and gives its standard output too. With `sampled` the memory of all its processes
 /// together is looked at meanwhile, which takes time from it.
-pub(super) fn run(arguments: &[String], usage: &Path, sampled: bool) -> Result<(Cost, String)> {
+pub(in crate::bench) fn run(
+    arguments: &[String],
+    usage: &Path,
+    sampled: bool,
+) -> Result<(Cost, String)> {
     let begin = Instant::now();
     let child = Command::new("time")
         .args(["--format", "%U+%S+%M", "--output"])
