@@ -156,8 +156,16 @@ impl Subject {
     }
 
     fn small_layer(layout: &Layout, text: &str) -> Result<WrittenLayer> {
-        let lower = Tree::<Vec<u8>>::new(Metadata::default());
+        let mut lower = Tree::<Vec<u8>>::new(Metadata::default());
         let mut upper = lower.clone();
+        // The base image has one, and no policy. For libostree's deploy it is enough to want semodule,
+        // and bubblewrap to run it in.
+        lower.put_with_parents(
+            &TreePath::new("etc/selinux/config")?,
+            Inode::file(Metadata::with_mode(0o644), Vec::new()),
+            &Metadata::with_mode(0o755),
+        )?;
+        upper.make_directories(&TreePath::new("etc/selinux")?, &Metadata::with_mode(0o755))?;
         let directory = TreePath::new("usr/share/bench-upgrade")?;
         let directory = upper.make_directories(&directory, &Metadata::with_mode(0o755))?;
         for number in 0..10 {
