@@ -21,12 +21,13 @@ const BYTES_PER_INODE: usize = 16 << 10;
 const FASTER: [(&str, f64); 2] = [("install", 2.0), ("upgrade", 5.0)];
 
 /// What one of the two does that the other does not.
-const UNLIKE: &str = "\
-  both: no boot loader, the same kernel arguments, /etc merged on the upgrade, old things collected
-  pleach alone: fills /var, keeps a record of image, arguments and the plan of /etc, checks the room
-  ostree-ext alone: one layer more (of the directories that any root has), which it asks for
-  syncs are each one's own defaults: pleach's install ends with one syncfs, its upgrade syncs on the way;
-  libostree syncs on the way in both";
+const UNLIKE: [&str; 5] = [
+    "both: no boot loader, the same kernel arguments, /etc merged on the upgrade, old things collected",
+    "pleach alone: fills /var, keeps a record of image, arguments and the plan of /etc, checks the room",
+    "ostree-ext alone: one layer more (of the directories that any root has), which it asks for",
+    "syncs are each one's own defaults: pleach's install ends with one syncfs, its upgrade syncs on the way;",
+    "libostree syncs on the way in both",
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
@@ -115,7 +116,10 @@ impl Machine<'_> {
             ours.etc,
             arguments.join(" ")
         );
-        println!("{UNLIKE}\n{}", report(&all));
+        for line in UNLIKE {
+            println!("  {line}");
+        }
+        println!("{}", report(&all));
         Ok(())
     }
 
