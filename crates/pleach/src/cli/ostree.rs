@@ -187,10 +187,47 @@ fn kernel(tree: &Tree<Object>) -> Option<String> {
     String::from_utf8(name.as_bytes().to_vec()).ok()
 }
 
-/// Whether libostree would label the files of the commit.
-fn has_policy(tree: &Tree<Object>) -> bool {
-    ["etc/selinux/config", "usr/etc/selinux/config"]
+/// Whether libostree may label the files of the commit: there is a configuration, and a policy beside it.
+/// Debian's packages bring the first alone, and it says that none is used.
+fn has_policy<C>(tree: &Tree<C>) -> bool {
+    ["etc/selinux", "usr/etc/selinux"]
         .into_iter()
-        .filter_map(|path| TreePath::new(path).ok())
-        .any(|path| tree.lookup(&path).is_some())
+        .filter_map(|path| tree.lookup(&TreePath::new(path).ok()?))
+        .any(|folder| {
+            let mut entries = tree.inode(folder).entries().into_iter().flatten();
+            tree.child(folder, b"config").is_some()
+                && entries.any(|(_, &id)| tree.inode(id).entries().is_some())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use pleach_fs_tree::parse_dump;
+
+    use super::has_policy;
+
+    #[test]
+    fn a_policy_is_more_than_its_configuration() {
+        let check = |path: &str, lines: &[&str], expect: bool| {
+            let mut dump = "/ directory 0755 0:0 0.0\n".to_owned();
+            for (at, _) in path.match_indices('/').skip(1) {
+                dump += &format!("{} directory 0755 0:0 0.0\n", &path[..at]);
+            }
+            dump += &format!("{path} directory 0755 0:0 0.0\n");
+            for line in lines {
+                dump += &format!("{path}/{line}\n");
+            }
+            let tree = parse_dump(&dump, Some).expect("a dump");
+            assert_eq!(has_policy(&tree), expect, "{dump}");
+        };
+        const CONFIG: &str = "config file 0644 0:0 0.0 SELINUX\\x3ddisabled\\n";
+        const POLICY: &str = "targeted directory 0755 0:0 0.0";
+        for path in ["/etc/selinux", "/usr/etc/selinux"] {
+            check(path, &[], false);
+            check(path, &[CONFIG], false);
+            check(path, &[POLICY], false);
+            check(path, &[CONFIG, POLICY], true);
+        }
+        check("/etc/other", &[CONFIG, POLICY], false);
+    }
 }
