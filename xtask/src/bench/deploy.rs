@@ -329,8 +329,7 @@ mod tests {
             let scaled = |wall| cost(wall * scale);
             ([scaled(2.0), scaled(1.0)], [scaled(4.0), scaled(4.0)])
         };
-        let expected = "\
-  install  pleach deploy       wall 2.00 (2.00 … 4.00) s, CPU 1.00 (1.00 … 2.00) s, peak 1.0 MB
+        let expected = "  install  pleach deploy       wall 2.00 (2.00 … 4.00) s, CPU 1.00 (1.00 … 2.00) s, peak 1.0 MB
   install  ostree-ext 0.15.3   wall 4.00 (4.00 … 8.00) s, CPU 2.00 (2.00 … 4.00) s, peak 1.0 MB
   upgrade  pleach deploy       wall 1.00 (1.00 … 2.00) s, CPU 0.50 (0.50 … 1.00) s, peak 1.0 MB
   upgrade  ostree-ext 0.15.3   wall 4.00 (4.00 … 8.00) s, CPU 2.00 (2.00 … 4.00) s, peak 1.0 MB

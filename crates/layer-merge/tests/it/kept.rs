@@ -56,6 +56,8 @@ fn contents_are_kept_where_they_are_wanted() {
 /etc/ten 10 Some(\"0123456789\")
 /usr/a 3 None
 /usr/key 4 Some(\"key!\")
+/usr/large 16 Some(\"key of 16 bytes.\")
+/usr/larger 16 None
 /usr/link 3 Some(\"one\")
 /usr/none 0 None
 ";
