@@ -260,7 +260,8 @@ fn deployments(status: &str) -> Vec<String> {
 
 /// The table, and whether what is asked is met; wall and CPU of both, pair by pair.
 fn report(pairs: &[(Costs, Costs)]) -> String {
-    let clocks: [(&str, fn(&Cost) -> f64); 2] = [("wall", |c| c.wall), ("CPU", |c| c.cpu)];
+    type Clock = fn(&Cost) -> f64;
+    let clocks: [(&str, Clock); 2] = [("wall", |c| c.wall), ("CPU", |c| c.cpu)];
     let (mut table, mut acceptance) = (String::new(), String::from("acceptance\n"));
     for (moment, (name, least)) in FASTER.into_iter().enumerate() {
         let of = |who: Who| -> Vec<Cost> {
