@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use pleach_fs_tree::{Inode, InodeId, Kind, Metadata, Tree, TreePath};
 
-#[cfg(feature = "rpm")]
 use crate::pair::MAX_DATABASE;
 use crate::wants::MAX_TEXT;
 use crate::{Image, LayerOf};
@@ -189,7 +188,6 @@ impl<'a> View<'a> {
     }
 
     /// The bytes of a package database; why they cannot be had, if so.
-    #[cfg(feature = "rpm")]
     pub(crate) fn database(&self, item: &Item<'_>) -> Result<Vec<u8>, String> {
         let path = &item.path;
         let index = self.index(path).filter(|_| item.is_file());
@@ -199,7 +197,10 @@ impl<'a> View<'a> {
                 "{path}: {size} bytes, at most {MAX_DATABASE} are read"
             ));
         }
-        let bytes = index.and_then(|index| (self.read)(path, index));
+        let bytes = match size {
+            0 => Some(Vec::new()),
+            _ => index.and_then(|index| (self.read)(path, index)),
+        };
         bytes.ok_or_else(|| format!("{path}: cannot be read"))
     }
 

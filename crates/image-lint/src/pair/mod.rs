@@ -27,8 +27,8 @@ pub fn pair<C>(old: &Image<'_, C>, new: &Image<'_, C>, same: &dyn Fn(&C, &C) -> 
     let (before, after) = (View::new(old), View::new(new));
     let mut notes = Vec::new();
     let databases = [
-        packages::Databases::read(old, &before),
-        packages::Databases::read(new, &after),
+        packages::Databases::read(&before),
+        packages::Databases::read(&after),
     ];
     for (which, database) in ["old", "new"].into_iter().zip(&databases) {
         notes.extend(database.notes.iter().map(|note| format!("{which}: {note}")));

@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use deb822_fast::Deb822;
-use pleach_fs_tree::{Kind, TreePath};
 
-use super::{MAX_DATABASE, PackageChange, keys};
-use crate::Image;
+use super::{PackageChange, keys};
 use crate::packages::usr;
 use crate::rpm::{self, Rpm};
 use crate::view::View;
@@ -39,29 +37,14 @@ pub(crate) fn wants(path: &[u8]) -> bool {
 }
 
 impl Databases {
-    pub(super) fn read<C>(image: &Image<'_, C>, view: &View<'_>) -> Self {
+    pub(super) fn read(view: &View<'_>) -> Self {
         let mut out = Self::default();
         let text = |path: &str| -> Result<Option<String>, String> {
-            let Some(inode) = TreePath::new(path).ok().and_then(|p| image.tree.get(&p)) else {
+            let Some(item) = view.get(path).filter(|item| item.is_file()) else {
                 return Ok(None);
             };
-            let Kind::File(content) = &inode.kind else {
-                return Ok(None);
-            };
-            let size = (image.size)(content);
-            if size > MAX_DATABASE {
-                return Err(format!(
-                    "{path}: {size} bytes, at most {MAX_DATABASE} are read"
-                ));
-            }
-            let bytes = match size {
-                0 => Some(Vec::new()),
-                _ => (image.read)(&TreePath::new(path).map_err(|e| e.to_string())?, content),
-            };
-            match bytes {
-                Some(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-                None => Err(format!("{path}: cannot be read")),
-            }
+            let bytes = view.database(item)?;
+            Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
         };
         let mut found = false;
         for folder in DPKG {

@@ -30,7 +30,6 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {text}");
 }
 
-#[allow(clippy::disallowed_methods, reason = "a test makes files for rpm")]
 mod files {
     use super::{Command, Path, run};
 
