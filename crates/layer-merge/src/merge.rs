@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use cap_std::fs::Dir;
 use pleach_fs_tree::{FileContent, Metadata, Tree, TreePath};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheContent};
 use crate::entry::Action;
 use crate::hidden::{self, Hidden};
 use crate::kept::{Keep, KeepSink, Kept};
@@ -96,21 +96,7 @@ pub fn index_cached(
     options: &MergeOptions,
 ) -> Result<Merged<FileContent>, Error> {
     let cache = Cache::new(cache, options, "");
-    merge_layers(
-        image.layers(),
-        options,
-        || IndexOnly,
-        |job, sink, budget| {
-            let (index, layer) = (job.index, job.layer);
-            if let Some(entries) = cache.load(index, layer) {
-                return entries.charge(budget, &options.limits);
-            }
-            let blob = layout.open_layer(index, layer)?;
-            let entries = read_layer(job.guard(blob), index, layer, options, budget, sink)?;
-            cache.store(layer, &entries)?;
-            Ok(entries)
-        },
-    )
+    index_with(layout, image, options, Some(&cache), true, || IndexOnly)
 }
 
 /// As [`index`], with the contents of the files that `keep` wants; in `cache`, if there is one, the
@@ -127,23 +113,33 @@ pub fn index_keeping(
 ) -> Result<Merged<Kept>, Error> {
     let also = format!(" {}", keep.name);
     let cache = cache.map(|dir| Cache::new(dir, options, &also));
-    merge_layers(
-        image.layers(),
-        options,
-        || KeepSink::new(keep),
-        |job, sink, budget| {
-            let (index, layer) = (job.index, job.layer);
-            if let Some(entries) = cache.as_ref().and_then(|cache| cache.load(index, layer)) {
-                return entries.charge(budget, &options.limits);
-            }
-            let blob = layout.open_layer(index, layer)?;
-            let entries = read_layer(job.guard(blob), index, layer, options, budget, sink)?;
-            if let Some(cache) = &cache {
-                cache.store(layer, &entries)?;
-            }
-            Ok(entries)
-        },
-    )
+    index_with(layout, image, options, cache.as_ref(), true, || {
+        KeepSink::new(keep)
+    })
+}
+
+/// Merges all layers; one whose index is in `cache` is not opened, and with `store` the others' are put
+/// there.
+pub(crate) fn index_with<S: ContentSink<Content: CacheContent + Send>>(
+    layout: &Layout,
+    image: &Image,
+    options: &MergeOptions,
+    cache: Option<&Cache<'_>>,
+    store: bool,
+    sink: impl Fn() -> S + Sync,
+) -> Result<Merged<S::Content>, Error> {
+    merge_layers(image.layers(), options, sink, |job, sink, budget| {
+        let (index, layer) = (job.index, job.layer);
+        if let Some(entries) = cache.and_then(|cache| cache.load(index, layer)) {
+            return entries.charge(budget, &options.limits);
+        }
+        let blob = layout.open_layer(index, layer)?;
+        let entries = read_layer(job.guard(blob), index, layer, options, budget, sink)?;
+        if let Some(cache) = cache.filter(|_| store) {
+            cache.store(layer, &entries)?;
+        }
+        Ok(entries)
+    })
 }
 
 /// As [`merge`], with blobs that come from anywhere, for example from a download that has not ended:

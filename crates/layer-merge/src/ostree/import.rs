@@ -4,15 +4,15 @@ use std::collections::{BTreeSet, HashSet};
 use std::io::Read;
 
 use cap_std::fs::Dir;
-use pleach_fs_tree::{Kind, Tree};
+use pleach_fs_tree::{FileContent, Kind, Metadata, Tree};
 
 use super::error::{Error, io};
 use super::object::Object;
 use super::transaction::Transaction;
-use crate::cache::Cache;
-use crate::merge::merge_layers;
+use crate::cache::{Cache, CacheContent, Input, Output};
+use crate::merge::{index_with, merge_layers};
 use crate::read::{LayerEntries, read_layer};
-use crate::{Image, Layer, Layout, MergeOptions, Merged};
+use crate::{ContentSink, Image, Layer, Layout, MergeOptions, Merged};
 
 /// How an image is imported.
 #[derive(Debug, Default)]
@@ -33,6 +33,70 @@ pub struct Imported {
     pub merged: Merged<Object>,
     /// The layers that were read, by their index; the others' indexes were kept.
     pub read: BTreeSet<usize>,
+}
+
+/// What an image has, without an object being looked for or written: the index of a layer that was
+/// imported with the same `options` is taken from their cache, of the others only sizes are read.
+///
+/// # Errors
+/// As [`index`](crate::index).
+pub fn index_imported(
+    layout: &Layout,
+    image: &Image,
+    options: &ImportOptions<'_>,
+) -> Result<Merged<FileContent>, crate::Error> {
+    let merge = &options.merge;
+    let cache = options.cache.map(|dir| Cache::new(dir, merge, ""));
+    let merged = index_with(layout, image, merge, cache.as_ref(), false, || Sizes)?;
+    Ok(Merged {
+        tree: merged.tree.map(|Size(content)| content),
+        provenance: merged.provenance,
+        removals: merged.removals,
+        hidden: merged.hidden,
+        notes: merged.notes,
+    })
+}
+
+/// What is left of an [`Object`] without its name.
+#[derive(Debug)]
+struct Size(FileContent);
+
+struct Sizes;
+
+impl ContentSink for Sizes {
+    type Content = Size;
+
+    fn begin(&mut self, _: &Metadata, _: u64) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn data(&mut self, _: &[u8]) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn hole(&mut self, _: u64) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn finish(&mut self, content: FileContent) -> std::io::Result<Size> {
+        Ok(Size(content))
+    }
+}
+
+impl CacheContent for Size {
+    const SUFFIX: &str = Object::SUFFIX;
+
+    fn content(&self) -> FileContent {
+        self.0
+    }
+
+    fn write(&self, output: &mut Output) {
+        self.0.write(output);
+    }
+
+    fn read(input: &mut Input<'_>) -> Option<Self> {
+        Object::read(input).map(|object| Self(object.content))
+    }
 }
 
 impl Transaction {

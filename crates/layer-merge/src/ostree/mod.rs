@@ -26,7 +26,7 @@ mod write_tree;
 
 pub use error::{Error, LeftOut};
 pub use gvariant::Value;
-pub use import::{ImportOptions, Imported};
+pub use import::{ImportOptions, Imported, index_imported};
 pub use object::Object;
 pub use repo::{Mode, Repo};
 pub use sink::RepoSink;
