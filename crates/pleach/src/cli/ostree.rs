@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use cap_std::fs::Dir;
 use clap::Args;
-use pleach_fs_tree::{Kind, Tree, TreePath};
+use pleach_fs_tree::{FileContent, Kind, Tree, TreePath};
 use pleach_layer_merge::ostree::{
-    CommitOptions, ImportOptions, Mode, Object, Repo, TransactionOptions, Unstorable, Value,
+    CommitOptions, ImportOptions, Mode, Object, Repo, Transaction, TransactionOptions, Unstorable,
+    Value, index_imported,
 };
-
-use pleach_layer_merge::{Layer, MergeOptions};
+use pleach_layer_merge::{Layer, MergeOptions, Merged};
 
 use super::fetch::Source;
 use super::image::{OpenBlob, OpenImage, make, open_with, require_root, tell};
@@ -65,12 +65,13 @@ impl Ostree {
             cache,
             low_memory,
             skip_unstorable: self.skip_unstorable,
+            sync: true,
         };
-        let imported = import.run(repo, image, source)?;
+        let (image, imported) = import.fetch(repo, image, source)?;
         if imported.has_policy {
-            let image = &imported.reference;
             output::step(&format!(
-                "{image} has a SELinux policy: its labels are not computed"
+                "{} has a SELinux policy: its labels are not computed",
+                image.reference()
             ));
         }
         output::print(&format!("{}\n", imported.checksum))
@@ -85,12 +86,12 @@ pub(crate) struct Import<'a> {
     pub(crate) cache: Option<Dir>,
     pub(crate) low_memory: bool,
     pub(crate) skip_unstorable: bool,
+    /// Whether a power cut may come.
+    pub(crate) sync: bool,
 }
 
 /// An image in a repository.
 pub(crate) struct Imported {
-    /// Its name.
-    pub(crate) reference: String,
     /// The commit's.
     pub(crate) checksum: String,
     /// Whether libostree would label the files of the commit by the image's SELinux policy, which was not
@@ -99,30 +100,77 @@ pub(crate) struct Imported {
 }
 
 impl Import<'_> {
-    pub(crate) fn run(self, repo: Repo, image: &str, source: &Source) -> Result<Imported> {
-        let merge = MergeOptions {
+    fn merge_options(&self) -> MergeOptions {
+        MergeOptions {
             file_digests: false,
             provenance: false,
             threads: usize::from(self.low_memory),
             ..MergeOptions::default()
-        };
-        let cache = self.cache;
+        }
+    }
+
+    fn transaction_options(&self) -> TransactionOptions {
+        TransactionOptions {
+            sync: self.sync,
+            ..TransactionOptions::default()
+        }
+    }
+
+    /// Imports an image while it is fetched, if it has to be.
+    fn fetch(mut self, repo: Repo, image: &str, source: &Source) -> Result<(OpenImage, Imported)> {
+        let (merge, with) = (self.merge_options(), self.transaction_options());
+        let cache = self.cache.take();
         let read = move |layers: &[Layer], open: &OpenBlob<'_>| {
             let options = ImportOptions {
                 merge: merge.clone(),
                 cache: cache.as_ref(),
             };
-            let transaction = repo.transaction(TransactionOptions::default())?;
+            let transaction = repo.transaction(with.clone())?;
             let imported = transaction.import_blobs(layers, open, &options)?;
             Ok((transaction, imported))
         };
-        let (image, (mut transaction, imported)) = open_with(image, source, read)?;
-        tell(image.reference(), &imported.merged.notes);
-        let tree = &imported.merged.tree;
+        let (image, (transaction, imported)) = open_with(image, source, read)?;
+        let imported = self.commit(&image, transaction, &imported.merged)?;
+        Ok((image, imported))
+    }
+
+    /// Imports an image that is there.
+    #[allow(dead_code, reason = "of the two programs pleach-deploy imports such")]
+    pub(crate) fn run(&self, repo: &Repo, image: &OpenImage) -> Result<Imported> {
+        let transaction = repo.transaction(self.transaction_options())?;
+        let imported = transaction.import(image.layout(), image.image(), &self.options());
+        let imported = imported.with_context(|| format!("reading {}", image.reference()))?;
+        self.commit(image, transaction, &imported.merged)
+    }
+
+    /// What an image has; layers that were imported with the same cache are not read for it.
+    #[allow(dead_code, reason = "of the two programs pleach-deploy asks")]
+    pub(crate) fn index(&self, image: &OpenImage) -> Result<Merged<FileContent>> {
+        let mut options = self.options();
+        options.merge.provenance = true;
+        index_imported(image.layout(), image.image(), &options)
+            .with_context(|| format!("reading {}", image.reference()))
+    }
+
+    fn options(&self) -> ImportOptions<'_> {
+        ImportOptions {
+            merge: self.merge_options(),
+            cache: self.cache.as_ref(),
+        }
+    }
+
+    fn commit(
+        &self,
+        image: &OpenImage,
+        mut transaction: Transaction,
+        merged: &Merged<Object>,
+    ) -> Result<Imported> {
+        tell(image.reference(), &merged.notes);
+        let tree = &merged.tree;
         let options = CommitOptions {
             subject: image.digest(),
             timestamp: image.created(),
-            metadata: metadata(&image, tree, self.reference)?,
+            metadata: metadata(image, tree, self.reference)?,
             move_etc: true,
             unstorable: match self.skip_unstorable {
                 true => Unstorable::LeaveOut,
@@ -138,7 +186,6 @@ impl Import<'_> {
         Ok(Imported {
             checksum: commit.checksum(),
             has_policy: has_policy(tree),
-            reference: image.reference().to_owned(),
         })
     }
 }

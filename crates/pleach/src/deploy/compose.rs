@@ -1,13 +1,11 @@
-//! A tree becomes a sysroot and a disk, with or without something injected.
+//! An image becomes a sysroot and a disk, with or without something injected.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use cap_std::fs::Dir;
 use pleach_booted_state::{CaptureOptions, PathRule, Snapshot};
-use pleach_deployment::{
-    CommitOptions, DeployOptions, Deployment, ImageMetadata, OwnedArguments, Record, Sysroot, disk,
-};
+use pleach_deployment::{DeployOptions, Deployment, OwnedArguments, Record, Sysroot, disk};
 use pleach_inject::EtcPlan;
 
 use crate::cli::etc::Recorder;
@@ -38,12 +36,11 @@ pub(crate) struct Composed {
 }
 
 impl Composed {
-    /// Commits and deploys the merged tree in `tree`, which is `image`'s.
+    /// Imports an image and deploys it.
     ///
     /// `root` says where the root filesystem is, as `root=` does. `kernel_arguments` come behind it and those
     /// of the image and, with `inject`, before its own.
     pub(crate) fn new(
-        tree: &Dir,
         image: &OpenImage,
         root: &str,
         kernel_arguments: &[String],
@@ -54,7 +51,7 @@ impl Composed {
         let arguments = arguments(root, kernel_arguments, inject)?;
         let root = Sysroot::init(&dir)?.without_fsync();
         root.init_stateroot(STATEROOT)?;
-        let deployment = deploy(&root, tree, image, &arguments)?;
+        let deployment = deploy(&root, sysroot, image, &arguments)?;
         if let Some(plan) = inject {
             let (etc, var) = (root.deployment_etc(&deployment)?, root.var(STATEROOT)?);
             pleach_inject::apply(plan, &etc, &var)?;
@@ -68,9 +65,9 @@ impl Composed {
     }
 
     /// Deploys another image on top, which is the default from then on.
-    pub(crate) fn upgrade(&mut self, tree: &Dir, image: &OpenImage) -> Result<()> {
+    pub(crate) fn upgrade(&mut self, image: &OpenImage) -> Result<()> {
         let root = Sysroot::open(&open_dir(&self.sysroot)?)?.without_fsync();
-        self.deployment = deploy(&root, tree, image, &self.arguments)?;
+        self.deployment = deploy(&root, &self.sysroot, image, &self.arguments)?;
         self.timestamp = self.timestamp.max(image.created());
         Ok(())
     }
@@ -91,11 +88,10 @@ impl Composed {
         self.timestamp
     }
 
-    /// Commits another merged tree, which is `image`'s, as the branch [`NEXT`]. It is not deployed.
-    pub(crate) fn add(&self, tree: &Dir, image: &OpenImage) -> Result<()> {
+    /// Imports another image as the branch [`NEXT`]. It is not deployed.
+    pub(crate) fn add(&self, image: &OpenImage) -> Result<()> {
         let root = Sysroot::open(&open_dir(&self.sysroot)?)?.without_fsync();
-        root.commit_tree(tree, &commit_options(NEXT, image)?)?;
-        Ok(())
+        machine::bring(&root, &self.sysroot, image, NEXT, false).map(drop)
     }
 
     /// Writes the disk image.
@@ -147,14 +143,14 @@ pub(crate) fn static_view(sysroot: &Path, deployment: &Deployment) -> Result<Sna
 
 fn deploy(
     root: &Sysroot,
-    tree: &Dir,
+    path: &Path,
     image: &OpenImage,
     arguments: &OwnedArguments,
 ) -> Result<Deployment> {
-    let commit = root.commit_tree(tree, &commit_options(BRANCH, image)?)?;
+    let commit = machine::bring(root, path, image, BRANCH, false)?;
     let image = machine::record(image);
     let origin = machine::origin(&image.reference);
-    let mut options = DeployOptions::new(STATEROOT, commit.checksum, origin);
+    let mut options = DeployOptions::new(STATEROOT, commit, origin);
     options.kernel_arguments = arguments.machine.clone();
     let writer = root.writer()?;
     let mut staged = writer.stage(&options)?;
@@ -166,19 +162,6 @@ fn deploy(
     let deployment = writer.finalize(&staged, &record)?;
     writer.keep(&[])?;
     Ok(deployment)
-}
-
-/// What a commit of an image's tree says of it.
-pub(crate) fn commit_options(branch: &str, image: &OpenImage) -> Result<CommitOptions> {
-    let mut options = CommitOptions::new(branch, image.created());
-    options.subject = image.digest();
-    options.metadata.version = image.version();
-    options.metadata.image = Some(ImageMetadata {
-        manifest_digest: image.digest(),
-        manifest: image.manifest()?,
-        config: image.config()?,
-    });
-    Ok(options)
 }
 
 fn arguments(root: &str, own: &[String], inject: Option<&EtcPlan>) -> Result<OwnedArguments> {

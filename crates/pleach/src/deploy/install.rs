@@ -13,7 +13,7 @@ use crate::cli::image::{self, OpenImage, make, open_dir};
 use crate::cli::output;
 use crate::cli::private::make_private;
 use crate::compose::Composed;
-use crate::files::{self, materialize, split};
+use crate::files::{self, split};
 
 /// Write a disk, or a file system, with a deployment of an image.
 ///
@@ -118,16 +118,17 @@ impl Install {
             fallback: open(&self.fallback)?,
             next: open(&self.next)?,
         };
-        let work = self.work(&kind)?;
-        ensure!(!work.exists(), "{} is in the way", work.display());
-        let written = match kind {
-            Kind::Folder => self.onto_folder(&images, &work),
+        match kind {
+            Kind::Folder => self.onto_folder(&images)?,
             Kind::File | Kind::Device => {
-                self.onto_disk(&images, &work, matches!(kind, Kind::Device))
+                let device = matches!(kind, Kind::Device);
+                let work = self.work(device);
+                ensure!(!work.exists(), "{} is in the way", work.display());
+                let written = self.onto_disk(&images, &work, device);
+                files::remove(&work)?;
+                written?;
             }
-        };
-        files::remove(&work)?;
-        written?;
+        }
         output::print(&format!(
             "{}@{}\n  on {}\n",
             image.reference(),
@@ -173,27 +174,23 @@ impl Install {
     }
 
     /// A folder for all that is needed only meanwhile: beside a file, since it is large.
-    fn work(&self, kind: &Kind) -> Result<PathBuf> {
+    fn work(&self, device: bool) -> PathBuf {
         let name = format!(".work-{}", std::process::id());
-        Ok(match kind {
-            Kind::File => {
-                let mut work = self.target.clone().into_os_string();
-                work.push(name);
-                work.into()
-            }
-            Kind::Device | Kind::Folder => {
-                let temporary = std::env::var_os("TMPDIR").map(PathBuf::from);
-                let temporary = temporary.unwrap_or_else(|| "/var/tmp".into());
-                temporary.join(format!("pleach{name}"))
-            }
-        })
+        if device {
+            let temporary = std::env::var_os("TMPDIR").map(PathBuf::from);
+            let temporary = temporary.unwrap_or_else(|| "/var/tmp".into());
+            return temporary.join(format!("pleach{name}"));
+        }
+        let mut work = self.target.clone().into_os_string();
+        work.push(name);
+        work.into()
     }
 
     fn onto_disk(&self, images: &Images<'_>, work: &Path, device: bool) -> Result<()> {
         make_private(work)?;
         let ids = Ids::random()?;
         let root = format!("UUID={}", ids.filesystem);
-        let composed = self.compose(images, &root, work, &work.join("sysroot"))?;
+        let composed = self.compose(images, &root, &work.join("sysroot"))?;
         let content = match self.layout {
             Layout::Uefi => {
                 let content = make(&work.join("esp"))?;
@@ -231,8 +228,7 @@ impl Install {
         Ok(())
     }
 
-    fn onto_folder(&self, images: &Images<'_>, work: &Path) -> Result<()> {
-        make_private(work)?;
+    fn onto_folder(&self, images: &Images<'_>) -> Result<()> {
         let root = match &self.root {
             Some(root) => root.clone(),
             None => format!("UUID={}", uuid_of(&self.target)?),
@@ -241,7 +237,7 @@ impl Install {
             Layout::Uefi => Some(mounted_esp(&self.target)?),
             Layout::Direct => None,
         };
-        let made = self.fill(images, &root, work, esp.as_ref());
+        let made = self.fill(images, &root, esp.as_ref());
         if made.is_err() {
             // What was made is of no use to anybody.
             empty(&self.target)?;
@@ -249,8 +245,8 @@ impl Install {
         made
     }
 
-    fn fill(&self, images: &Images<'_>, root: &str, work: &Path, esp: Option<&Dir>) -> Result<()> {
-        let composed = self.compose(images, root, work, &self.target)?;
+    fn fill(&self, images: &Images<'_>, root: &str, esp: Option<&Dir>) -> Result<()> {
+        let composed = self.compose(images, root, &self.target)?;
         // The descriptor of a Dir need not be one that can be synced.
         let root = std::fs::File::open(&self.target)?;
         rustix::fs::syncfs(root).with_context(|| format!("syncing {}", self.target.display()))?;
@@ -261,22 +257,17 @@ impl Install {
     }
 
     /// A sysroot with all that is deployed.
-    fn compose(
-        &self,
-        images: &Images<'_>,
-        root: &str,
-        work: &Path,
-        sysroot: &Path,
-    ) -> Result<Composed> {
+    fn compose(&self, images: &Images<'_>, root: &str, sysroot: &Path) -> Result<Composed> {
         let first = images.fallback.as_ref().unwrap_or(images.image);
-        let tree = unpack(first, work, "")?;
-        output::step("deploying");
-        let mut composed = Composed::new(&tree, first, root, &self.karg, None, sysroot)?;
+        output::step(&format!("deploying {}", first.reference()));
+        let mut composed = Composed::new(first, root, &self.karg, None, sysroot)?;
         if images.fallback.is_some() {
-            composed.upgrade(&unpack(images.image, work, "-default")?, images.image)?;
+            output::step(&format!("deploying {}", images.image.reference()));
+            composed.upgrade(images.image)?;
         }
         if let Some(next) = &images.next {
-            composed.add(&unpack(next, work, "-next")?, next)?;
+            output::step(&format!("importing {}", next.reference()));
+            composed.add(next)?;
         }
         Ok(composed)
     }
@@ -330,14 +321,6 @@ impl Ids {
             },
         })
     }
-}
-
-fn unpack(image: &OpenImage, work: &Path, suffix: &str) -> Result<Dir> {
-    let merged = image.merge(&make(&work.join(format!("spool{suffix}")))?)?;
-    let tree = make(&work.join(format!("tree{suffix}")))?;
-    output::step(&format!("unpacking {}", image.reference()));
-    materialize(&merged, &tree)?;
-    Ok(tree)
 }
 
 /// What a new file system has by itself, and where others may be mounted already.

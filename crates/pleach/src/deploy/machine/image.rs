@@ -1,17 +1,21 @@
 //! An image into the repository of a machine.
 
-use anyhow::{Context as _, Result};
-use pleach_deployment::{Checksum, ImageRecord, Origin, Writer};
+use std::path::Path;
+
+use anyhow::Result;
+use cap_std::fs::Dir;
+use pleach_deployment::{
+    Checksum, CommitOptions, ImageMetadata, ImageRecord, Origin, Sysroot, Writer,
+};
 use pleach_layer_merge::ostree::{Mode, Repo};
 
 use super::Machine;
 use super::space::{Need, layers_of};
-use crate::cli::fetch::Source;
 use crate::cli::image::{self, OpenImage};
 use crate::cli::ostree::Import;
 use crate::cli::output;
 use crate::cli::private::make_private;
-use crate::compose::{BRANCH, commit_options};
+use crate::compose::BRANCH;
 use crate::files;
 
 /// What is written of an image into a record.
@@ -77,14 +81,13 @@ impl Machine {
     /// Refuses an image that does not fit, and writes one that does as a commit.
     ///
     /// `_writer` keeps others from pruning what nothing leads to yet.
-    pub(super) fn import(
-        &self,
-        _writer: &Writer<'_>,
-        image: &OpenImage,
-        source: &Source,
-    ) -> Result<Checksum> {
-        let cache = self.path.join("ostree/pleach/index");
-        let merged = image.index(None)?;
+    pub(super) fn import(&self, _writer: &Writer<'_>, image: &OpenImage) -> Result<Checksum> {
+        let cache = self.path.join(INDEXES);
+        let known = match cache.is_dir() {
+            true => Some(image::open_dir(&cache)?),
+            false => None,
+        };
+        let merged = import(BRANCH, known, true).index(image)?;
         let mut there = std::collections::BTreeSet::new();
         for deployment in self.sysroot.deployments()? {
             there.extend(layers_of(&self.sysroot, &deployment)?);
@@ -92,38 +95,73 @@ impl Machine {
         Need::of(image, &merged, &there)?.check(&self.dir, &self.path)?;
         drop(merged);
         output::step(&format!("importing {}", image.reference()));
-        let repo = self
-            .dir
-            .open_dir("ostree/repo")
-            .context("opening ostree/repo")?;
-        let repo = Repo::open_or_create(&repo, Mode::Bare)?;
-        make_private(&cache)?;
-        let import = Import {
-            reference: BRANCH,
-            cache: Some(image::make(&cache)?),
-            low_memory: false,
-            skip_unstorable: false,
-        };
-        let imported = import.run(repo, image.in_layout(), source)?;
-        if imported.has_policy {
-            return self.commit_labelled(image);
-        }
-        Ok(imported.checksum.parse()?)
+        bring(&self.sysroot, &self.path, image, BRANCH, true)
     }
+}
 
-    /// A tree with a SELinux policy, whose labels libostree computes while it commits it.
-    fn commit_labelled(&self, image: &OpenImage) -> Result<Checksum> {
-        let work = self.path.join("ostree/pleach/work");
-        files::remove(&work)?;
-        make_private(&work)?;
-        let commit = (|| {
-            let tree = image::make(&work.join("tree"))?;
-            let merged = image.merge(&image::make(&work.join("spool"))?)?;
-            files::materialize(&merged, &tree)?;
-            let options = commit_options(BRANCH, image)?;
-            Ok(self.sysroot.commit_tree(&tree, &options)?.checksum)
-        })();
-        files::remove(&work)?;
-        commit
+/// Where the indexes of layers are kept, below a sysroot.
+const INDEXES: &str = "ostree/pleach/index";
+
+fn import(branch: &str, cache: Option<Dir>, sync: bool) -> Import<'_> {
+    Import {
+        reference: branch,
+        cache,
+        low_memory: false,
+        skip_unstorable: false,
+        sync,
     }
+}
+
+/// Writes an image as a commit into the repository of a sysroot, which is at `path`; with `sync` so that a
+/// power cut may come.
+pub(crate) fn bring(
+    sysroot: &Sysroot,
+    path: &Path,
+    image: &OpenImage,
+    branch: &str,
+    sync: bool,
+) -> Result<Checksum> {
+    let repo = image::open_dir(&path.join("ostree/repo"))?;
+    let repo = Repo::open_or_create(&repo, Mode::Bare)?;
+    let cache = path.join(INDEXES);
+    make_private(&cache)?;
+    let imported = import(branch, Some(image::make(&cache)?), sync).run(&repo, image)?;
+    match imported.has_policy {
+        true => commit_labelled(sysroot, path, image, branch),
+        false => Ok(imported.checksum.parse()?),
+    }
+}
+
+/// A tree with a SELinux policy, whose labels libostree computes while it commits it.
+fn commit_labelled(
+    sysroot: &Sysroot,
+    path: &Path,
+    image: &OpenImage,
+    branch: &str,
+) -> Result<Checksum> {
+    let work = path.join("ostree/pleach/work");
+    files::remove(&work)?;
+    make_private(&work)?;
+    let commit = (|| {
+        let tree = image::make(&work.join("tree"))?;
+        let merged = image.merge(&image::make(&work.join("spool"))?)?;
+        files::materialize(&merged, &tree)?;
+        let options = commit_options(branch, image)?;
+        Ok(sysroot.commit_tree(&tree, &options)?.checksum)
+    })();
+    files::remove(&work)?;
+    commit
+}
+
+/// What a commit of an image's tree says of it.
+fn commit_options(branch: &str, image: &OpenImage) -> Result<CommitOptions> {
+    let mut options = CommitOptions::new(branch, image.created());
+    options.subject = image.digest();
+    options.metadata.version = image.version();
+    options.metadata.image = Some(ImageMetadata {
+        manifest_digest: image.digest(),
+        manifest: image.manifest()?,
+        config: image.config()?,
+    });
+    Ok(options)
 }

@@ -32,7 +32,7 @@ use crate::cli::image::{open_dir, require_root};
 use crate::cli::output;
 
 pub(super) use cleanup::{Cleanup, Pin};
-pub(super) use image::{origin, record};
+pub(super) use image::{bring, origin, record};
 pub(super) use kargs::Kargs;
 pub(super) use reset::FactoryReset;
 pub(super) use rollback::Rollback;

@@ -102,7 +102,7 @@ impl How {
                 next.digest
             );
         }
-        let commit = machine.import(&writer, &image, &self.source)?;
+        let commit = machine.import(&writer, &image)?;
         let options = DeployOptions::new(&current.stateroot, commit, origin(&next.reference));
         let record = Record {
             image: Some(next),

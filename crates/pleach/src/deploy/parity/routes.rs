@@ -21,11 +21,11 @@ use crate::boot::{BootOptions, Booted, Machines, forget};
 use crate::cli::config::Document;
 use crate::cli::derive::{self, Placing};
 use crate::cli::fetch::Source;
-use crate::cli::image::{self, Merged, OpenImage, Reader, make, today};
+use crate::cli::image::{self, Merged, OpenImage, Reader, today};
 use crate::cli::output;
 use crate::cli::private::make_private;
 use crate::compose::{BY_LABEL, Composed};
-use crate::files::{self, materialize};
+use crate::files;
 use crate::first_boot::FirstBoot;
 
 /// Everything that is known before something is composed or booted.
@@ -428,7 +428,6 @@ impl Work {
         output::step(&format!("composing {route}"));
         let folder = self.output.join(route.as_str());
         let sysroot = folder.join("sysroot");
-        let tree = make(&folder.join("tree"))?;
         let derived = match (route, &self.derivation, &self.split) {
             (Route::Derive, Some(derivation), _) => Some((derivation, None)),
             (Route::Split, _, Some(halves)) => Some((&halves.derivation, Some(&halves.rest))),
@@ -443,22 +442,14 @@ impl Work {
                 None,
             )?;
             // From the image that anybody could pull, not from what we think it holds.
-            let spool = folder.join("spool");
-            let merged = derived.merge(&make(&spool)?)?;
-            materialize(&merged, &tree)?;
-            let composed = Composed::new(&tree, &derived, BY_LABEL, &[], rest, &sysroot)?;
-            files::remove(&spool)?;
-            files::remove(&folder.join("tree"))?;
-            return Ok(composed);
+            return Composed::new(&derived, BY_LABEL, &[], rest, &sysroot);
         }
-        materialize(&self.merged, &tree)?;
         let inject = if route == Route::Etc {
             self.etc.as_ref()
         } else {
             None
         };
-        let composed = Composed::new(&tree, &self.base, BY_LABEL, &[], inject, &sysroot)?;
-        files::remove(&folder.join("tree"))?;
+        let composed = Composed::new(&self.base, BY_LABEL, &[], inject, &sysroot)?;
         if self.time.goes_on() {
             composed.record(inject, &self.time.document)?;
         }
