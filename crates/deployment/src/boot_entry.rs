@@ -76,6 +76,13 @@ impl BootEntry {
         self.options.values("ostree").next_back().flatten()
     }
 
+    /// The parts of `ostree=/ostree/boot.N/STATEROOT/CHECKSUM/NUMBER` from the stateroot on.
+    pub(crate) fn link(&self) -> Option<(&str, &str, &str)> {
+        let mut parts = self.ostree()?.rsplit('/');
+        let (number, checksum) = (parts.next()?, parts.next()?);
+        Some((parts.next()?, checksum, number))
+    }
+
     /// The boot counter in the file name, if there is one.
     pub fn tries(&self) -> Option<Tries> {
         Tries::split(&self.file_name.file_stem()?.to_string_lossy()).1

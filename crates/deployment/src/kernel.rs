@@ -1,4 +1,11 @@
 //! A deployment's kernel and initramfs, where a boot loader finds them.
+//!
+//! ostree names a kernel by the checksum of what it is, and numbers the links of deployments that share
+//! one. Where it finds kernels and arguments as they were, it writes those links anew, in boot order, and
+//! leaves the entries as they are: right for its own, which are always numbered in that order. Entries
+//! here are only ever added, so they are in none; and one that was changed so boots another deployment,
+//! or none. So each deployment has a name of its own for its kernel, with one link, number 0: the
+//! checksum with another last byte. The files of all names are the same ones, as hard links.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -30,17 +37,36 @@ const FILES: [(&str, &str, &str); 3] = [
 /// Device trees, which ostree installs and this does not.
 const UNSUPPORTED: [&str; 2] = ["devicetree", "dtb"];
 
-/// The folder of a kernel, below the sysroot.
-pub(crate) fn folder(stateroot: &str, boot_checksum: &str) -> PathBuf {
-    format!("boot/ostree/{stateroot}-{boot_checksum}").into()
+/// The folders of kernels, below the sysroot.
+const FOLDERS: &str = "boot/ostree";
+
+/// Digits of the byte in which the names of one kernel differ.
+const OWN: usize = 2;
+
+/// What the names of one kernel have in common.
+fn common(name: &str) -> &str {
+    let end = name.len().saturating_sub(OWN);
+    name.get(..end).unwrap_or(name)
 }
 
-/// Copies them there. A file that is there is whole, since it got its name last.
+/// The names that a kernel may have, beside the one that ostree gives it.
+pub(crate) fn names_of(boot_checksum: &str) -> impl Iterator<Item = String> + '_ {
+    let all = (0..=u8::MAX).map(|own| format!("{}{own:02x}", common(boot_checksum)));
+    all.filter(move |name| name != boot_checksum)
+}
+
+/// The one name by which all deployments of a kernel find it where there are no hard links.
+pub(crate) fn shared_name(name: &str) -> String {
+    format!("{}{:0OWN$}", common(name), 0)
+}
+
+/// Brings them there under one of its [names](names_of). A file that is there is whole, since it got its
+/// name last.
 pub(crate) fn install(
     sysroot: &Dir,
     deployment: &Dir,
     stateroot: &str,
-    boot_checksum: &str,
+    name: &str,
     durable: Durable,
 ) -> Result<Kernel> {
     let version = version(deployment)?;
@@ -54,8 +80,9 @@ pub(crate) fn install(
             });
         }
     }
-    let path = folder(stateroot, boot_checksum);
+    let path = Path::new(FOLDERS).join(format!("{stateroot}-{name}"));
     make_dir(sysroot, &path)?;
+    let others = others(sysroot, name)?;
     let to = open_dir(sysroot, &path)?;
     let version = version.to_string_lossy();
     let mut found = Vec::new();
@@ -68,7 +95,8 @@ pub(crate) fn install(
             }
             opened => opened.map_err(io("open", modules.join(name)))?,
         };
-        if to.symlink_metadata(&target).is_err() {
+        let there = to.symlink_metadata(&target).is_ok();
+        if !there && !link(sysroot, &others, &to, &target)? {
             copy(opened, &to, &target, &path, durable)?;
         }
         found.push(Some(format!("/{}/{target}", path.display())));
@@ -80,6 +108,35 @@ pub(crate) fn install(
         linux: kernel,
         initrd: found.next().filter(|path| path.ends_with(".img")),
     })
+}
+
+/// The folders that a kernel is in under other names.
+fn others(sysroot: &Dir, name: &str) -> Result<Vec<PathBuf>> {
+    let path = Path::new(FOLDERS);
+    let mut others = Vec::new();
+    for folder in names(&open_dir(sysroot, path)?, path)? {
+        let shown = folder.to_string_lossy();
+        let other = shown.rsplit_once('-').map(|(_, other)| other);
+        if other.is_some_and(|other| other != name && common(other) == common(name)) {
+            others.push(path.join(&folder));
+        }
+    }
+    Ok(others)
+}
+
+/// Whether a file could be had from one of the folders where it is already.
+fn link(sysroot: &Dir, folders: &[PathBuf], to: &Dir, name: &str) -> Result<bool> {
+    use rustix::io::Errno;
+    for folder in folders {
+        let linked = sysroot.hard_link(folder.join(name), to, name);
+        let Err(error) = linked else { return Ok(true) };
+        // It is not in this one, has too many links, or the file system knows none.
+        match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => {}
+            _ => return Err(io("link", folder.join(name))(error)),
+        }
+    }
+    Ok(false)
 }
 
 fn copy(mut from: File, to: &Dir, name: &str, folder: &Path, durable: Durable) -> Result<()> {

@@ -15,6 +15,7 @@ use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, OpenOptions, OpenOptionsE
 
 use crate::boot_entry::{self, BootEntry};
 use crate::error::{Error, Result, io};
+use crate::kernel;
 use crate::walk::open_dir;
 
 /// Makes what was written outlast a power failure; does nothing for a sysroot that no machine boots from.
@@ -88,42 +89,67 @@ impl<'a> Loader<'a> {
         read_entries(&open_dir(self.root, &self.entries)?)
     }
 
-    /// One link more: the value that `ostree=` has for it. `target` is a deployment's root below the
-    /// sysroot.
-    pub(crate) fn link(
+    /// A name for a deployment's kernel that no other one has.
+    ///
+    /// # Errors
+    /// When all are taken.
+    pub(crate) fn free_name(
         &self,
         stateroot: &str,
         boot_checksum: &str,
         target: &Path,
     ) -> Result<String> {
-        let folder = Path::new(stateroot).join(boot_checksum);
+        for name in kernel::names_of(boot_checksum) {
+            // One of an attempt that did not come to its end serves as well.
+            if [Vec::new(), vec![above(target)]].contains(&self.links_of(stateroot, &name)?) {
+                return Ok(name);
+            }
+        }
+        Err(Error::Invalid {
+            what: "stateroot",
+            value: stateroot.into(),
+            reason: "has too many deployments of one kernel: remove some".into(),
+        })
+    }
+
+    /// Where the links of a kernel's name lead.
+    fn links_of(&self, stateroot: &str, name: &str) -> Result<Vec<PathBuf>> {
+        let path = self.links.join(stateroot).join(name);
+        let dir = match open_dir(self.root, &path) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Ok(Vec::new());
+            }
+            dir => dir?,
+        };
+        let read = |name: OsString| {
+            dir.read_link_contents(&name)
+                .map_err(io("read link", path.join(name)))
+        };
+        names(&dir, &path)?.into_iter().map(read).collect()
+    }
+
+    /// The link of a deployment, by a [free name](Self::free_name): the value that `ostree=` has for it.
+    /// `target` is its root below the sysroot.
+    pub(crate) fn link(&self, stateroot: &str, name: &str, target: &Path) -> Result<String> {
+        let folder = Path::new(stateroot).join(name);
         let path = self.links.join(&folder);
         make_dir(self.root, &path)?;
         let dir = open_dir(self.root, &path)?;
-        let mut free = 0;
-        for name in names(&dir, &path)? {
-            let number = name.to_str().and_then(|name| name.parse::<u64>().ok());
-            let Some(number) = number else { continue };
-            let to = dir
-                .read_link_contents(&name)
-                .map_err(io("read link", &path))?;
-            // One of an attempt that did not come to its end serves as well.
-            if to == above(target) {
-                self.durable.sync(&dir, &path)?;
-                return Ok(self.value(&folder, number));
-            }
-            free = free.max(number + 1);
+        if self.links_of(stateroot, name)?.is_empty() {
+            dir.symlink_contents(above(target), "0")
+                .map_err(io("create link", path.join("0")))?;
         }
-        let name = free.to_string();
-        let shown = path.join(&name);
-        dir.symlink_contents(above(target), &name)
-            .map_err(io("create link", &shown))?;
         self.durable.sync(&dir, &path)?;
-        Ok(self.value(&folder, free))
+        Ok(format!("/{}/{}/0", self.boot.display(), folder.display()))
     }
 
-    fn value(&self, folder: &Path, number: u64) -> String {
-        format!("/{}/{}/{number}", self.boot.display(), folder.display())
+    /// Whether no other deployment has the name of an entry's kernel, nor can have when ostree numbers the
+    /// links anew.
+    pub(crate) fn is_alone(&self, entry: &BootEntry) -> Result<bool> {
+        let Some((stateroot, name, number)) = entry.link() else {
+            return Ok(false);
+        };
+        Ok(number == "0" && self.links_of(stateroot, name)?.len() == 1)
     }
 
     /// One entry more, which is the default from then on. It gets its version, and a file name.

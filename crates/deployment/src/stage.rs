@@ -160,25 +160,15 @@ impl Writer<'_> {
         let mut record = record.clone();
         record.kernel_arguments = staged.kernel_arguments.clone();
         record::write(dir, &staged.path, &record, durable)?;
-        let kernel = kernel::install(
-            dir,
-            &root,
-            &staged.stateroot,
-            &staged.boot_checksum,
-            durable,
-        )?;
         seal(&root, &staged.path, true)?;
         let loader = Loader::open(dir, durable)?;
-        let link = loader.link(&staged.stateroot, &staged.boot_checksum, &staged.path)?;
-        let mut options = staged.kernel_arguments.line();
-        options.append(format!("ostree={link}").parse()?);
         let entry = BootEntry {
             title: Some(title(&root, &staged.path)?),
-            options,
-            linux: Some(kernel.linux),
-            initrd: kernel.initrd.into_iter().collect(),
+            options: staged.kernel_arguments.line(),
             ..BootEntry::default()
         };
+        let place = (&*staged.stateroot, &*staged.boot_checksum, &*staged.path);
+        let entry = self.named(&loader, entry, &root, place)?;
         loader.append(entry, &staged.stateroot)?;
         self.committed(&loader)?;
         let found = self.sysroot.deployments()?;
@@ -207,11 +197,40 @@ impl Writer<'_> {
         if entries.first() == Some(own) {
             return Ok(());
         }
-        loader.append(own.clone(), &deployment.stateroot)?;
+        let mut entry = own.clone();
+        if !loader.is_alone(own)? {
+            // ostree has numbered it, in an order that is no longer that of the entries.
+            let (_, boot_checksum, _) = own.link().unwrap_or_default();
+            let place = (&*deployment.stateroot, boot_checksum, &*deployment.path);
+            let root = self.sysroot.deployment_root(deployment)?;
+            entry.options.delete_key("ostree");
+            entry = self.named(&loader, entry, &root, place)?;
+        }
+        loader.append(entry, &deployment.stateroot)?;
         self.committed(&loader)?;
         let after = |error| Error::AfterCommit(Box::new(error));
         // The entry that it had; until now it was the only one.
         loader.remove(std::slice::from_ref(own)).map_err(after)
+    }
+
+    /// An entry with a kernel and a link that are its deployment's alone. `place` is the deployment's
+    /// stateroot, boot checksum and path.
+    fn named(
+        &self,
+        loader: &Loader<'_>,
+        mut entry: BootEntry,
+        root: &Dir,
+        place: (&str, &str, &Path),
+    ) -> Result<BootEntry> {
+        let (stateroot, boot_checksum, path) = place;
+        let (dir, durable) = (self.sysroot.dir(), self.sysroot.durable());
+        let name = loader.free_name(stateroot, boot_checksum, path)?;
+        let kernel = kernel::install(dir, root, stateroot, &name, durable)?;
+        let link = loader.link(stateroot, &name, path)?;
+        entry.options.append(format!("ostree={link}").parse()?);
+        entry.linux = Some(kernel.linux);
+        entry.initrd = kernel.initrd.into_iter().collect();
+        Ok(entry)
     }
 
     /// What follows the rename.

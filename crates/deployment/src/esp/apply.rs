@@ -16,8 +16,8 @@ pub fn apply(sysroot: &Dir, esp: &Dir, plan: &Plan) -> Result<()> {
         match step {
             Step::Remove { path } => esp.remove_file(path).map_err(io("remove", path))?,
             Step::RemoveDirectory { path } => esp.remove_dir(path).map_err(io("remove", path))?,
-            Step::Copy { path, .. } => {
-                let source = Path::new("boot").join(path);
+            Step::Copy { path, source, .. } => {
+                let source = Path::new("boot").join(source);
                 let mut source = sysroot.open(&source).map_err(io("open", &source))?;
                 write_part(esp, path, &mut source)?;
             }

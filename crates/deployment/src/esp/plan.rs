@@ -12,8 +12,10 @@ const CLUSTER: u64 = 32 << 10;
 /// A kernel or an initramfs that an entry names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootFile {
-    /// Its path below the boot filesystem.
+    /// Its path on the ESP.
     pub path: PathBuf,
+    /// Its path below the root's `/boot`, one of those that it has there.
+    pub source: PathBuf,
     /// Its size.
     pub bytes: u64,
 }
@@ -90,8 +92,10 @@ pub enum Step {
     },
     /// Copy from the root's `/boot`, under another name.
     Copy {
-        /// Its path, there and here.
+        /// Its path here.
         path: PathBuf,
+        /// Its path there.
+        source: PathBuf,
         /// Its size.
         bytes: u64,
     },
@@ -137,10 +141,10 @@ pub struct Plan {
 /// [`Error::Invalid`], before anything is written.
 pub fn plan(root: &[RootEntry], esp: &Esp, options: &PlanOptions) -> Result<Plan> {
     let kept = kept(root, esp);
-    let wanted: BTreeMap<&Path, u64> = root
+    let wanted: BTreeMap<&Path, &BootFile> = root
         .iter()
         .flat_map(|entry| &entry.files)
-        .map(|file| (file.path.as_path(), file.bytes))
+        .map(|file| (file.path.as_path(), file))
         .collect();
     // The default entry last.
     let new: Vec<(EntryName, &str)> = root
@@ -191,11 +195,12 @@ pub fn plan(root: &[RootEntry], esp: &Esp, options: &PlanOptions) -> Result<Plan
         .filter(|path| !esp.twins.contains(*path));
     steps.settled(unfinished.chain(garbage.iter().copied()).map(remove));
     let copied: Vec<Step> = wanted
-        .iter()
-        .filter(|(path, bytes)| esp.files.get(**path) != Some(*bytes))
-        .map(|(path, bytes)| Step::Copy {
-            path: path.to_path_buf(),
-            bytes: *bytes,
+        .values()
+        .filter(|file| esp.files.get(&file.path) != Some(&file.bytes))
+        .map(|file| Step::Copy {
+            path: file.path.clone(),
+            source: file.source.clone(),
+            bytes: file.bytes,
         })
         .collect();
     let taken = copied
@@ -317,7 +322,7 @@ fn kept<'a>(root: &[RootEntry], esp: &'a Esp) -> BTreeMap<&'a str, &'a EntryName
 /// Directories of kernels in which nothing will be left.
 fn empty_directories(
     esp: &Esp,
-    wanted: &BTreeMap<&Path, u64>,
+    wanted: &BTreeMap<&Path, &BootFile>,
     gone: &BTreeSet<&PathBuf>,
 ) -> Vec<Step> {
     let stay = esp.files.keys().filter(|path| !gone.contains(path));

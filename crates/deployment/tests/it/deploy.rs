@@ -220,6 +220,108 @@ fn a_second_deployment_is_the_default_and_the_first_is_kept() {
     );
 }
 
+/// Whoever changes the default, and in whatever order: every entry boots the deployment that ostree lists in
+/// its place. libostree leaves entries as they are where only the order changes, and writes the links anew.
+#[test]
+fn ostree_and_this_crate_take_turns() {
+    if !can_run(&["ostree"]) {
+        return;
+    }
+    // Deploy what is not the default, or go back, by this crate or by libostree.
+    check_turns("a new one each time", "pPpP");
+    check_turns("ostree after us", "pPopo");
+    check_turns("ostree goes back", "ppBbBB");
+    check_turns("we go back", "oobBbb");
+    check_turns("ostree, we, ostree", "opoBbop");
+    check_turns("back and forth over new ones", "pobpBoPbB");
+    check_turns("many of ostree", "oooBbpbBo");
+}
+
+fn check_turns(case: &str, turns: &str) {
+    let scratch = Scratch::new();
+    let (sysroot, _) = deployed(&scratch, "root=LABEL=root");
+    let path = scratch.path("sysroot");
+    let tree = scratch.dir("tree");
+    let mut commits = vec![sysroot.deployments().unwrap()[0].checksum.clone()];
+    tree.write("usr/new", "v2").unwrap();
+    commits.push(commit(&sysroot, &tree).checksum);
+    for (done, turn) in turns.chars().enumerate() {
+        let turns = format!("{case}: {}", &turns[..=done]);
+        let before = Sysroot::open(&scratch.dir("sysroot")).unwrap();
+        let all = before.deployments().unwrap();
+        let next = commits.iter().find(|c| **c != all[0].checksum).unwrap();
+        let options = |arguments: &str| {
+            let mut options = DeployOptions::new("os", next.clone(), Origin::Refspec(REF.into()));
+            options.kargs_d.architecture = "x86_64".into();
+            options.kernel_arguments = arguments.parse().unwrap();
+            options
+        };
+        let wanted = match turn {
+            'p' => before.deploy(&options("root=LABEL=root")).unwrap().path,
+            'P' => before.deploy(&options("root=LABEL=other")).unwrap().path,
+            'o' => {
+                ostree_admin(&path, &["deploy", "--os=os", next.as_str()]);
+                let new = Sysroot::open(&scratch.dir("sysroot")).unwrap();
+                let new = new.deployments().unwrap().remove(0);
+                assert_eq!(new.checksum, *next, "{turns}");
+                new.path
+            }
+            'b' => {
+                before.writer().unwrap().set_default(&all[1]).unwrap();
+                all[1].path.clone()
+            }
+            'B' => {
+                let file = ostree_ext::gio::File::for_path(&path);
+                let sysroot = ostree_ext::ostree::Sysroot::new(Some(&file));
+                sysroot.load(ostree_ext::gio::Cancellable::NONE).unwrap();
+                let mut order = sysroot.deployments();
+                order.swap(0, 1);
+                sysroot
+                    .write_deployments(&order, ostree_ext::gio::Cancellable::NONE)
+                    .unwrap();
+                all[1].path.clone()
+            }
+            other => panic!("{other}"),
+        };
+
+        let after = Sysroot::open(&scratch.dir("sysroot")).unwrap();
+        let entries = after.boot_entries().unwrap();
+        // What the kernel and the initramfs do: follow the link that the entry names.
+        let booted: Vec<_> = entries
+            .iter()
+            .map(|entry| {
+                let link = entry.ostree().unwrap().trim_start_matches('/');
+                let root = fs::canonicalize(path.join(link));
+                let root = root.unwrap_or_else(|e| panic!("{turns}: {link}: {e}"));
+                let kernel = entry.linux.as_ref().unwrap().trim_start_matches('/');
+                // As the file system of /boot has it, or as the one that /boot is a directory of.
+                let kernel = kernel.strip_prefix("boot/").unwrap_or(kernel);
+                let kernel = fs::read(path.join("boot").join(kernel));
+                assert_eq!(kernel.unwrap(), b"kernel", "{turns}");
+                root.strip_prefix(path.canonicalize().unwrap())
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect();
+        assert_eq!(booted[0], wanted, "{turns}: the default");
+        let status = ostree_admin(&path, &["status"]);
+        let listed: Vec<_> = status
+            .lines()
+            .filter_map(|line| line.trim_start_matches(['*', ' ']).strip_prefix("os "))
+            .map(|name| {
+                let name = name.split(' ').next().unwrap();
+                std::path::PathBuf::from(format!("ostree/deploy/os/deploy/{name}"))
+            })
+            .collect();
+        assert_eq!(booted, listed, "{turns}: {status}");
+        let names = |folder: &str| fs::read_dir(path.join(folder)).unwrap().count();
+        assert!(
+            names("boot/ostree") <= entries.len(),
+            "{turns}: kernels of nobody"
+        );
+    }
+}
+
 /// Two stateroots are two machines in one: each has its `/var`, and deploying one leaves the other.
 #[test]
 fn stateroots_are_apart() {
@@ -417,7 +519,11 @@ fn what_cannot_be_deployed_leaves_nothing() {
     check(&sysroot, &deploy_options(&no_kernel, ""), "deploy tree: ");
     let mut options = deploy_options(&bad_kargs, "");
     options.commit = "0".repeat(64).parse().unwrap();
-    check(&sysroot, &options, "deploy tree: ");
+    check(
+        &sysroot,
+        &options,
+        "deploy tree: ",
+    );
     options.commit = first.checksum.clone();
     options.kernel_arguments = "a ostree=/x".parse().unwrap();
     check(

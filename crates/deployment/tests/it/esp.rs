@@ -79,6 +79,7 @@ proptest! {
 fn kernel(number: u8) -> [BootFile; 2] {
     ["vmlinuz", "initrd"].map(|name| BootFile {
         path: format!("ostree/os-{number}/{name}").into(),
+        source: format!("ostree/os-{number}/{name}").into(),
         bytes: u64::from(number) * MIB,
     })
 }
@@ -124,7 +125,9 @@ fn show(plan: &Plan) -> String {
     let line = |step: &Step| match step {
         Step::Remove { path } => format!("remove {}\n", path.display()),
         Step::RemoveDirectory { path } => format!("remove directory {}\n", path.display()),
-        Step::Copy { path, bytes } => format!("copy {} ({} MiB)\n", path.display(), bytes / MIB),
+        Step::Copy { path, bytes, .. } => {
+            format!("copy {} ({} MiB)\n", path.display(), bytes / MIB)
+        }
         Step::WriteEntry { name, .. } => format!("write {name}\n"),
         Step::Name { path } => format!("name {}\n", path.display()),
         Step::HideEntry { name } => format!("hide {name}\n"),
@@ -288,7 +291,7 @@ fn step(esp: &mut Esp, root: &[RootEntry], step: &Step) {
                 path.display()
             );
         }
-        Step::Copy { path, bytes } => drop(esp.files.insert(with(path, ".part"), *bytes)),
+        Step::Copy { path, bytes, .. } => drop(esp.files.insert(with(path, ".part"), *bytes)),
         Step::WriteEntry { name, .. } => esp.unfinished.push(with(&place(name), ".part")),
         Step::Name { path } if path.starts_with("loader/entries") => {
             let part = with(path, ".part");
