@@ -8,10 +8,11 @@
 //! checksum with another last byte. The files of all names are the same ones, as hard links.
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
+use cap_std::fs::{Dir, File, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
+use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result, io};
 use crate::loader::{Durable, gone, make_dir, names};
@@ -58,6 +59,48 @@ pub(crate) fn names_of(boot_checksum: &str) -> impl Iterator<Item = String> + '_
 /// The one name by which all deployments of a kernel find it where there are no hard links.
 pub(crate) fn shared_name(name: &str) -> String {
     format!("{}{:0OWN$}", common(name), 0)
+}
+
+/// What ostree calls the kernel of a deployment: SHA-256 of kernel and initramfs, one behind the other. Of a
+/// deployment in `others`, with the name of its kernel, that shares the files it is taken from that name.
+pub(crate) fn checksum(deployment: &Dir, others: &[(Dir, String)]) -> Result<String> {
+    let files = FILES[..2].iter().map(|(name, ..)| *name);
+    let identity = |root: &Dir| -> Result<Vec<Option<(u64, u64)>>> {
+        let modules = open_dir(root, Path::new(MODULES).join(version(root)?))?;
+        let of = |name| {
+            let found = modules.symlink_metadata(name).ok()?;
+            Some((found.dev(), found.ino()))
+        };
+        Ok(files.clone().map(of).collect())
+    };
+    let own = identity(deployment)?;
+    for (other, name) in others {
+        // One that is damaged is not this one's concern.
+        if identity(other).is_ok_and(|other| other == own) {
+            return Ok(name.clone());
+        }
+    }
+    let modules = Path::new(MODULES).join(version(deployment)?);
+    let mut hash = Sha256::new();
+    for name in files {
+        let path = modules.join(name);
+        match deployment.open(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            opened => {
+                let mut file = opened.map_err(io("open", &path))?;
+                let mut buffer = vec![0; 1 << 20];
+                loop {
+                    let length = file.read(&mut buffer).map_err(io("read", &path))?;
+                    if length == 0 {
+                        break;
+                    }
+                    hash.update(&buffer[..length]);
+                }
+            }
+        }
+    }
+    let digits = hash.finalize();
+    Ok(digits.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Brings them there under one of its [names](names_of). A file that is there is whole, since it got its

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod boot_entry;
+mod checkout;
 mod checkpoint;
 mod commit;
 mod deploy;

@@ -8,6 +8,7 @@
 //! Up to the rename of the entry nothing leads to what was written, and a second attempt begins anew.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
@@ -21,12 +22,12 @@ use crate::boot_entry::BootEntry;
 use crate::commit::Checksum;
 use crate::deploy::{DeployOptions, Deployment, deployment_path};
 use crate::error::{Error, Result, io, ostree as failed};
-use crate::loader::Loader;
+use crate::loader::{Loader, make_dir, names};
 use crate::owners::OwnedArguments;
 use crate::record::{self, Record};
 use crate::sysroot::{Lock, Sysroot, stateroot_path};
 use crate::walk::open_dir;
-use crate::{kargs_d, kernel, var};
+use crate::{checkout, kargs_d, kernel, var};
 
 /// The right to write to a sysroot: whoever has it holds the lock that all of ostree's writers take.
 #[derive(Debug)]
@@ -109,33 +110,83 @@ impl Writer<'_> {
         options: &DeployOptions,
         first: bool,
     ) -> Result<Staged> {
-        let new = sysroot
-            .deploy_tree(
-                Some(&options.stateroot),
-                options.commit.as_str(),
-                Some(origin),
-                None,
-                &[],
-                Cancellable::NONE,
-            )
-            .map_err(failed("deploy tree"))?;
-        let path = deployment_path(sysroot, &new);
+        let (repo, commit) = (self.sysroot.repo(), options.commit.as_str());
+        let (path, known) = match checkout::is_for_libostree(repo, commit)? {
+            true => {
+                let new = sysroot
+                    .deploy_tree(
+                        Some(&options.stateroot),
+                        commit,
+                        Some(origin),
+                        None,
+                        &[],
+                        Cancellable::NONE,
+                    )
+                    .map_err(failed("deploy tree"))?;
+                (deployment_path(sysroot, &new), Some(new.bootcsum().into()))
+            }
+            false => (self.link(origin, options)?, None),
+        };
         let root = open_dir(self.sysroot.dir(), &path)?;
+        let boot_checksum = match known {
+            Some(known) => known,
+            None => kernel::checksum(&root, &self.kernels()?)?,
+        };
         let fragments = kargs_d::read(&root, &options.kargs_d)?;
         let mut kernel_arguments = OwnedArguments::of_image(kargs_d::kernel_arguments(&fragments));
         kernel_arguments.machine = options.kernel_arguments.clone();
         if first {
             let var = self.sysroot.var(&options.stateroot)?;
-            var::seed(self.sysroot.repo(), &options.commit, &root, &var)?;
+            var::seed(repo, &options.commit, &root, &var)?;
         }
         // libostree seals it; exchanging its /etc for a merged one is a change of the root.
         seal(&root, &path, false)?;
         Ok(Staged {
             stateroot: options.stateroot.clone(),
-            boot_checksum: new.bootcsum().into(),
+            boot_checksum,
             path,
             kernel_arguments,
         })
+    }
+
+    /// The root of a new deployment of a commit, and its origin beside it.
+    fn link(&self, origin: &ostree_ext::glib::KeyFile, options: &DeployOptions) -> Result<PathBuf> {
+        let folder = PathBuf::from(stateroot_path(&options.stateroot)).join("deploy");
+        make_dir(self.sysroot.dir(), &folder)?;
+        let dir = open_dir(self.sysroot.dir(), &folder)?;
+        let commit = options.commit.as_str();
+        let serials = names(&dir, &folder)?.into_iter().filter_map(|name| {
+            let name = name.into_string().ok()?;
+            let rest = name.strip_prefix(commit)?.strip_prefix('.')?;
+            rest.split('.').next()?.parse::<u32>().ok()
+        });
+        let serial = serials.max().map_or(0, |last| last + 1);
+        let name = format!("{commit}.{serial}");
+        let objects = open_dir(self.sysroot.dir(), "ostree/repo")?;
+        checkout::check_out(self.sysroot.repo(), &objects, commit, &dir, &name)?;
+        let shown = folder.join(format!("{name}.origin"));
+        let text = origin.to_data();
+        let mut file = self
+            .sysroot
+            .dir()
+            .create(&shown)
+            .map_err(io("create", &shown))?;
+        file.write_all(text.as_bytes())
+            .map_err(io("write", &shown))?;
+        self.sysroot.durable().sync(&file, &shown)?;
+        Ok(folder.join(name))
+    }
+
+    /// The roots of the deployments that there are, each with the name of its kernel.
+    fn kernels(&self) -> Result<Vec<(Dir, String)>> {
+        let mut found = Vec::new();
+        for deployment in self.sysroot.deployments()? {
+            let entry = deployment.boot_entry.as_ref();
+            if let Some((_, name, _)) = entry.and_then(BootEntry::link) {
+                found.push((self.sysroot.deployment_root(&deployment)?, name.to_owned()));
+            }
+        }
+        Ok(found)
     }
 
     /// Let a staged deployment be written to again, which [`finalize`](Self::finalize) may have sealed

@@ -516,13 +516,14 @@ fn what_cannot_be_deployed_leaves_nothing() {
     }
     let error = "\"usr/lib/bootc/kargs.d/99.toml\" line 1: ";
     check(&sysroot, &deploy_options(&bad_kargs, ""), error);
-    check(&sysroot, &deploy_options(&no_kernel, ""), "deploy tree: ");
+    let error = "\"usr/lib/modules\": no kernel (VERSION/vmlinuz) to boot";
+    check(&sysroot, &deploy_options(&no_kernel, ""), error);
     let mut options = deploy_options(&bad_kargs, "");
     options.commit = "0".repeat(64).parse().unwrap();
     check(
         &sysroot,
         &options,
-        "deploy tree: ",
+        "read object: No such metadata object 000",
     );
     options.commit = first.checksum.clone();
     options.kernel_arguments = "a ostree=/x".parse().unwrap();

@@ -9,6 +9,7 @@
 )]
 
 mod boot_entry;
+mod checkout;
 mod commit;
 mod deploy;
 mod disk;

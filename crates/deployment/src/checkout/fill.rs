@@ -1,0 +1,141 @@
+//! Directories get their files and their metadata.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cap_std::fs::Dir;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use super::objects::Metadata;
+use crate::error::{Result, io};
+use crate::xattr;
+
+/// A directory whose subdirectories are there.
+pub(super) struct Job {
+    pub(super) fd: Arc<OwnedFd>,
+    /// For errors.
+    pub(super) path: PathBuf,
+    /// Names with the checksums of their objects.
+    pub(super) files: Vec<(String, String)>,
+    pub(super) metadata: Metadata,
+    /// Files are to be changed, so they are no links to objects.
+    pub(super) copy: bool,
+}
+
+/// As many as are worth it: they wait for each other in the file system.
+const MOST_WORKERS: usize = 4;
+/// Directories that wait to be filled; each is an open file.
+const WAITING: usize = 64;
+
+/// Gives `make` what takes jobs, and ends when all are done.
+///
+/// # Errors
+/// That of `make`, or the first of a worker.
+pub(super) fn with_workers(
+    objects: &Dir,
+    make: impl FnOnce(&SyncSender<Job>) -> Result<()>,
+) -> Result<()> {
+    let workers = std::thread::available_parallelism().map_or(1, Into::into);
+    let (sender, receiver) = sync_channel(WAITING);
+    let receiver = Arc::new(Mutex::new(receiver));
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers.min(MOST_WORKERS))
+            .map(|_| {
+                let receiver = receiver.clone();
+                scope.spawn(move || work(objects, &receiver))
+            })
+            .collect();
+        // Where no worker is left, nobody takes what is sent.
+        drop(receiver);
+        let made = make(&sender);
+        drop(sender);
+        let ends = workers.into_iter().map(|worker| {
+            let end = worker.join();
+            end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        let ends: Vec<_> = ends.collect();
+        made.and_then(|()| ends.into_iter().collect())
+    })
+}
+
+fn work(objects: &Dir, jobs: &Mutex<Receiver<Job>>) -> Result<()> {
+    loop {
+        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = next else { return Ok(()) };
+        job.carry_out(objects)?;
+    }
+}
+
+/// What ostree says of every file, in the repository and in a deployment.
+const TIMES: Timestamps = {
+    let zero = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    Timestamps {
+        last_access: zero,
+        last_modification: zero,
+    }
+};
+
+impl Job {
+    fn carry_out(&self, objects: &Dir) -> Result<()> {
+        let to = self.fd.as_fd();
+        for (name, checksum) in &self.files {
+            let object = format!("{}/{}.file", &checksum[..2], &checksum[2..]);
+            let shown = || self.path.join(name);
+            if !self.copy {
+                match rustix::fs::linkat(objects, &*object, to, &**name, AtFlags::empty()) {
+                    Ok(()) => continue,
+                    // It has as many names as the file system allows.
+                    Err(Errno::MLINK) => {}
+                    Err(e) => return Err(io("link", shown())(e)),
+                }
+            }
+            copy(objects, &object, to, name).map_err(io("copy", shown()))?;
+        }
+        self.set_metadata()
+            .map_err(io("set metadata of", &self.path))
+    }
+
+    fn set_metadata(&self) -> rustix::io::Result<()> {
+        let (fd, metadata) = (&*self.fd, &self.metadata);
+        let (uid, gid) = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
+        rustix::fs::fchown(fd, Some(uid), Some(gid))?;
+        rustix::fs::fchmod(fd, metadata.mode)?;
+        for (name, value) in &metadata.xattrs {
+            rustix::fs::fsetxattr(fd, &**name, value, XattrFlags::empty())?;
+        }
+        rustix::fs::futimens(fd, &TIMES)
+    }
+}
+
+/// A file or a link of its own with all that an object has.
+fn copy(objects: &Dir, object: &str, to: BorrowedFd<'_>, name: &str) -> std::io::Result<()> {
+    let stat = rustix::fs::statat(objects, object, AtFlags::SYMLINK_NOFOLLOW)?;
+    let owner = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    let xattrs = || xattr::copy((objects.as_fd(), object), (to, name));
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+        let target = rustix::fs::readlinkat(objects, object, Vec::new())?;
+        rustix::fs::symlinkat(&target, to, name)?;
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::chownat(to, name, Some(owner.0), Some(owner.1), flags)?;
+        xattrs()?;
+        return Ok(rustix::fs::utimensat(to, name, &TIMES, flags)?);
+    }
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let from = rustix::fs::openat(objects, object, flags | OFlags::RDONLY, Mode::empty())?;
+    let new = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    // Not for others to read before it is whole: it may be a secret.
+    let file = rustix::fs::openat(to, name, new, Mode::RUSR | Mode::WUSR)?;
+    // copy_file_range(2), where the file system knows it.
+    let (mut from, mut out) = (std::fs::File::from(from), std::fs::File::from(file));
+    std::io::copy(&mut from, &mut out)?;
+    rustix::fs::fchown(&out, Some(owner.0), Some(owner.1))?;
+    rustix::fs::fchmod(&out, Mode::from_raw_mode(stat.st_mode))?;
+    xattrs()?;
+    Ok(rustix::fs::futimens(&out, &TIMES)?)
+}
