@@ -39,7 +39,7 @@ const FILES: [(&str, &str, &str); 3] = [
 const UNSUPPORTED: [&str; 2] = ["devicetree", "dtb"];
 
 /// The folders of kernels, below the sysroot.
-const FOLDERS: &str = "boot/ostree";
+pub(crate) const FOLDERS: &str = "boot/ostree";
 
 /// Digits of the byte in which the names of one kernel differ.
 const OWN: usize = 2;

@@ -3,6 +3,7 @@
 mod boot_entry;
 mod checkout;
 mod checkpoint;
+mod cleanup;
 mod commit;
 mod deploy;
 pub mod disk;

@@ -53,7 +53,7 @@ pub(crate) struct Loader<'a> {
     links: PathBuf,
 }
 
-const LOADER: &str = "boot/loader";
+pub(crate) const LOADER: &str = "boot/loader";
 
 impl<'a> Loader<'a> {
     /// Those that are current; made where there are none yet.
@@ -82,6 +82,14 @@ impl<'a> Loader<'a> {
         make_dir(root, &opened.entries)?;
         make_dir(root, &opened.links)?;
         Ok(opened)
+    }
+
+    /// Which of both is current, for entries and links: `BOOTVERSION` and `SUBBOOTVERSION` of libostree.
+    pub(crate) fn versions(&self) -> (&str, &str) {
+        let links = self.links.to_str().unwrap_or_default();
+        let mut parts = links.rsplit('.');
+        let sub = parts.next().unwrap_or_default();
+        (parts.next().unwrap_or_default(), sub)
     }
 
     /// All entries, the default first.

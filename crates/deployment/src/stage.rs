@@ -9,7 +9,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use cap_std::fs::Dir;
@@ -364,27 +363,6 @@ impl Writer<'_> {
             .remove_dir_all(&path)
             .map_err(io("remove", path))
     }
-
-    /// Delete what no entry leads to: deployments, kernels, and objects that no deployment or branch
-    /// needs. libostree's own `cleanup` is these two steps, and prints to standard output what it freed.
-    fn collect(&self) -> Result<()> {
-        const OPERATION: &str = "clean up deployments";
-        let sysroot = self.sysroot.loaded()?;
-        // Some of its failures libostree does not explain, and its binding panics then.
-        std::panic::catch_unwind(AssertUnwindSafe(|| {
-            sysroot.prepare_cleanup(Cancellable::NONE)
-        }))
-        .map_err(|_| Error::Ostree {
-            operation: OPERATION,
-            message: "it failed and does not say why".into(),
-        })?
-        .map_err(failed(OPERATION))?;
-        self.sysroot
-            .repo()
-            .prune(ostree::RepoPruneFlags::REFS_ONLY, 0, Cancellable::NONE)
-            .map_err(failed("prune repository"))?;
-        self.sysroot.sweep_records()
-    }
 }
 
 impl Sysroot {
@@ -414,25 +392,6 @@ impl Sysroot {
     pub(crate) fn target(&self, entry: &BootEntry) -> Option<PathBuf> {
         let path = entry.ostree()?.trim_start_matches('/');
         self.dir().canonicalize(path).ok()
-    }
-
-    /// Records of deployments that are gone.
-    fn sweep_records(&self) -> Result<()> {
-        for stateroot in self.stateroots()? {
-            let path = PathBuf::from(format!("ostree/deploy/{stateroot}/deploy"));
-            let Ok(dir) = open_dir(self.dir(), &path) else {
-                continue;
-            };
-            for name in crate::loader::names(&dir, &path)? {
-                let name = name.to_string_lossy().into_owned();
-                let of = name.strip_suffix(".pleach.json");
-                if of.is_some_and(|of| dir.symlink_metadata(of).is_err()) {
-                    let of = path.join(of.unwrap_or_default());
-                    record::remove(self.dir(), &of)?;
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -201,6 +201,18 @@ impl Sysroot {
         read_entries(&entries)
     }
 
+    /// Whether this process runs in that deployment.
+    pub(crate) fn is_booted(&self, deployment: &Dir) -> Result<bool> {
+        let Some(root) = &self.root else {
+            return Ok(false);
+        };
+        let identity = |dir: &Dir| {
+            let found = rustix::fs::fstat(dir).map_err(io("stat", "/"))?;
+            Ok::<_, Error>((found.st_dev, found.st_ino))
+        };
+        Ok(identity(root)? == identity(deployment)?)
+    }
+
     pub(crate) fn durable(&self) -> Durable {
         self.durable
     }

@@ -322,6 +322,96 @@ fn check_turns(case: &str, turns: &str) {
     }
 }
 
+/// What no deployment needs any more goes with it, and what libostree would remove besides is nothing.
+#[test]
+fn what_nobody_needs_goes() {
+    if !can_run(&["ostree"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (sysroot, first) = deployed(&scratch, "");
+    let path = scratch.path("sysroot");
+    let tree = scratch.dir("tree");
+    let next = |content: &str| {
+        tree.write("usr/new", content).unwrap();
+        let commit = commit(&sysroot, &tree);
+        sysroot.deploy(&deploy_options(&commit, "")).unwrap()
+    };
+    #[track_caller]
+    fn check(case: &str, path: &std::path::Path, expect: &[&Deployment]) {
+        let refs = ostree(path, &["refs", "--list", "ostree"]);
+        let mut refs: Vec<_> = refs
+            .lines()
+            .map(|name| format!("{name} {}", ostree(path, &["rev-parse", name]).trim()))
+            .collect();
+        refs.sort();
+        let wanted = expect.iter().enumerate();
+        let wanted: Vec<_> = wanted
+            .map(|(index, deployment)| format!("ostree/0/0/{index} {}", deployment.checksum))
+            .collect();
+        assert_eq!(refs, wanted, "{case}: refs");
+        let rest = ostree(path, &["prune", "--refs-only", "--no-prune"]);
+        assert!(rest.contains("Would delete: 0 objects"), "{case}: {rest}");
+        ostree(path, &["fsck"]);
+        let found = listing(&path.join("ostree/deploy/os/deploy"));
+        let found = found.iter().filter(|line| !line.contains('/')).count();
+        // Itself, and of each deployment its root, its origin and its record.
+        assert_eq!(found, 1 + 3 * expect.len(), "{case}: deployments");
+    }
+    check("one", &path, &[&first]);
+    let second = next("2");
+    check("two", &path, &[&second, &first]);
+    let third = next("3");
+    check("the first has gone", &path, &[&third, &second]);
+
+    // What an interrupted run leaves.
+    let deploy = path.join("ostree/deploy/os/deploy");
+    let gone = "0".repeat(64);
+    fs::create_dir_all(deploy.join(format!("{gone}.0/usr/bin"))).unwrap();
+    for file in [".0.origin", ".3.origin", ".0.pleach.json"] {
+        fs::write(deploy.join(format!("{gone}{file}")), "x").unwrap();
+    }
+    fs::create_dir_all(path.join(format!("boot/ostree/os-{gone}"))).unwrap();
+    fs::create_dir_all(path.join("ostree/boot.1.1/os")).unwrap();
+    ostree(
+        &path,
+        &["refs", "--create=ostree/0/0/7", second.checksum.as_str()],
+    );
+    ostree(
+        &path,
+        &[
+            "refs",
+            "--create=ostree/container/x",
+            second.checksum.as_str(),
+        ],
+    );
+    let writer = sysroot.writer().unwrap();
+    writer.keep(&[]).unwrap();
+    assert!(
+        ostree(&path, &["refs"]).contains("ostree/container/x"),
+        "a branch of somebody else's"
+    );
+    ostree(&path, &["refs", "--delete", "ostree/container"]);
+    check("leftovers", &path, &[&third, &second]);
+    let names = |folder: &str| fs::read_dir(path.join(folder)).unwrap().count();
+    assert_eq!(
+        (names("boot/ostree"), path.join("ostree/boot.1.1").exists()),
+        (2, false)
+    );
+
+    writer.remove(&[second]).unwrap();
+    check("one is removed", &path, &[&third]);
+    // Without a commit: it waits for the next time, or for who asks.
+    let object = path.join("ostree/repo/objects/00");
+    fs::create_dir_all(&object).unwrap();
+    let object = object.join(format!("{}.file", &gone[2..]));
+    fs::write(&object, "x").unwrap();
+    writer.keep(&[]).unwrap();
+    assert!(object.exists());
+    writer.prune().unwrap();
+    assert!(!object.exists());
+}
+
 /// Two stateroots are two machines in one: each has its `/var`, and deploying one leaves the other.
 #[test]
 fn stateroots_are_apart() {

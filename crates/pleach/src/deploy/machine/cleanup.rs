@@ -37,7 +37,8 @@ impl Cleanup {
             }
             writer.remove_stateroot(stateroot)?;
         }
-        Ok(machine.settle(&writer)?.end())
+        let done = machine.settle(&writer)?;
+        Ok(done.then(writer.prune().map_err(Into::into)).end())
     }
 }
 
