@@ -1,9 +1,10 @@
-//! What no entry leads to goes: deployments, kernels, and objects that no deployment or branch needs.
+//! Which deployments stay; and what no entry leads to goes: deployments, kernels, and objects that no
+//! deployment or branch needs.
 //!
 //! libostree does the same in its `cleanup`, and each time, whatever there is to do: it makes the whole
 //! repository durable, writes all refs anew, and looks at every object.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use cap_std::fs::Dir;
@@ -13,7 +14,7 @@ use ostree_ext::ostree;
 use crate::boot_entry::BootEntry;
 use crate::commit::Checksum;
 use crate::deploy::Deployment;
-use crate::error::{Result, io, ostree as failed};
+use crate::error::{Error, Result, io, ostree as failed};
 use crate::loader::{LOADER, Loader, gone, names};
 use crate::stage::{Writer, seal};
 use crate::sysroot::{Sysroot, stateroot_path};
@@ -21,7 +22,73 @@ use crate::walk::open_dir;
 use crate::{kernel, record};
 
 impl Writer<'_> {
-    /// Does it; the boot loader's entries are those that are to stay.
+    /// The deployments that are neither the default, nor the one before it in its stateroot, nor pinned, nor
+    /// one of `also`. The last deployment of a stateroot is not among them: its `/var` would be nobody's.
+    pub fn not_kept(&self, also: &[PathBuf]) -> Result<Vec<Deployment>> {
+        let all = self.sysroot.deployments()?;
+        let mut newer = BTreeMap::<&str, u32>::new();
+        let mut lost = Vec::new();
+        for found in &all {
+            let before = newer.entry(&found.stateroot).or_default();
+            let most = match found.stateroot == all[0].stateroot {
+                true => 2,
+                false => 1,
+            };
+            let kept = *before < most || found.pinned || also.contains(&found.path);
+            *before += 1;
+            if !kept {
+                lost.push(found.clone());
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Remove all that is [not kept](Self::not_kept). A deployment that is staged and not finalized is
+    /// removed too.
+    pub fn keep(&self, also: &[PathBuf]) -> Result<()> {
+        self.remove(&self.not_kept(also)?)
+    }
+
+    /// Remove deployments, and what only they needed.
+    pub fn remove(&self, lost: &[Deployment]) -> Result<()> {
+        let loader = Loader::open(self.sysroot.dir(), self.sysroot.durable())?;
+        let mut entries = loader.entries()?;
+        let mut seen = BTreeSet::new();
+        // Of two entries of one deployment the later one counts.
+        entries.retain(|entry| {
+            let target = self.sysroot.target(entry);
+            let lost = lost.iter().any(|d| target.as_deref() == Some(&d.path));
+            lost || !seen.insert(target)
+        });
+        loader.remove(&entries)?;
+        self.sysroot.touch()?;
+        self.collect()
+    }
+
+    /// Remove a stateroot with all its deployments, and its `/var` with all data.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the default deployment is one of it.
+    pub fn remove_stateroot(&self, name: &str) -> Result<()> {
+        self.sysroot.require_stateroot(name)?;
+        let all = self.sysroot.deployments()?;
+        if all.first().is_some_and(|d| d.stateroot == name) {
+            return Err(Error::Invalid {
+                what: "stateroot",
+                value: name.into(),
+                reason: "is the one that the machine boots".into(),
+            });
+        }
+        let lost: Vec<_> = all.into_iter().filter(|d| d.stateroot == name).collect();
+        self.remove(&lost)?;
+        let path = stateroot_path(name);
+        self.sysroot
+            .dir()
+            .remove_dir_all(&path)
+            .map_err(io("remove", path))
+    }
+
+    /// Remove what no entry leads to.
     ///
     /// Objects are looked for where a commit is there that no ref leads to: that takes as long as the
     /// repository is large. What an interrupted run may have left besides waits until then, or for

@@ -7,7 +7,6 @@
 //!
 //! Up to the rename of the entry nothing leads to what was written, and a second attempt begins anew.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -181,9 +180,10 @@ impl Writer<'_> {
         let mut found = Vec::new();
         for deployment in self.sysroot.deployments()? {
             let entry = deployment.boot_entry.as_ref();
-            if let Some((_, name, _)) = entry.and_then(BootEntry::link) {
-                found.push((self.sysroot.deployment_root(&deployment)?, name.to_owned()));
-            }
+            let name = entry.and_then(BootEntry::link).map(|(_, name, _)| name);
+            // One that is damaged is not this one's concern.
+            let root = self.sysroot.deployment_root(&deployment).ok();
+            found.extend(root.zip(name.map(str::to_owned)));
         }
         Ok(found)
     }
@@ -296,72 +296,6 @@ impl Writer<'_> {
         sysroot
             .deployment_set_pinned(&found, pinned)
             .map_err(failed("pin deployment"))
-    }
-
-    /// The deployments that are neither the default, nor the one before it in its stateroot, nor pinned, nor
-    /// one of `also`. The last deployment of a stateroot is not among them: its `/var` would be nobody's.
-    pub fn not_kept(&self, also: &[PathBuf]) -> Result<Vec<Deployment>> {
-        let all = self.sysroot.deployments()?;
-        let mut newer = BTreeMap::<&str, u32>::new();
-        let mut lost = Vec::new();
-        for found in &all {
-            let before = newer.entry(&found.stateroot).or_default();
-            let most = match found.stateroot == all[0].stateroot {
-                true => 2,
-                false => 1,
-            };
-            let kept = *before < most || found.pinned || also.contains(&found.path);
-            *before += 1;
-            if !kept {
-                lost.push(found.clone());
-            }
-        }
-        Ok(lost)
-    }
-
-    /// Remove all that is [not kept](Self::not_kept). A deployment that is staged and not finalized is
-    /// removed too.
-    pub fn keep(&self, also: &[PathBuf]) -> Result<()> {
-        self.remove(&self.not_kept(also)?)
-    }
-
-    /// Remove deployments, and what only they needed.
-    pub fn remove(&self, lost: &[Deployment]) -> Result<()> {
-        let loader = Loader::open(self.sysroot.dir(), self.sysroot.durable())?;
-        let mut entries = loader.entries()?;
-        let mut seen = BTreeSet::new();
-        // Of two entries of one deployment the later one counts.
-        entries.retain(|entry| {
-            let target = self.sysroot.target(entry);
-            let lost = lost.iter().any(|d| target.as_deref() == Some(&d.path));
-            lost || !seen.insert(target)
-        });
-        loader.remove(&entries)?;
-        self.sysroot.touch()?;
-        self.collect()
-    }
-
-    /// Remove a stateroot with all its deployments, and its `/var` with all data.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if the default deployment is one of it.
-    pub fn remove_stateroot(&self, name: &str) -> Result<()> {
-        self.sysroot.require_stateroot(name)?;
-        let all = self.sysroot.deployments()?;
-        if all.first().is_some_and(|d| d.stateroot == name) {
-            return Err(Error::Invalid {
-                what: "stateroot",
-                value: name.into(),
-                reason: "is the one that the machine boots".into(),
-            });
-        }
-        let lost: Vec<_> = all.into_iter().filter(|d| d.stateroot == name).collect();
-        self.remove(&lost)?;
-        let path = stateroot_path(name);
-        self.sysroot
-            .dir()
-            .remove_dir_all(&path)
-            .map_err(io("remove", path))
     }
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use pleach_deployment::{DeployOptions, KernelArgument, OwnedArguments};
 
-use super::{Machine, Next, Where};
+use super::{Machine, Next, Where, staged};
 use crate::cli::exit::End;
 use crate::cli::output;
 
@@ -40,6 +40,11 @@ impl Kargs {
         if wanted == now {
             output::print("nothing to change\n")?;
             return Ok(End::Fine);
+        }
+        if staged::read(&machine)?.is_some_and(|prepared| prepared.failed.is_none()) {
+            bail!(
+                "an upgrade is staged, which this would remove: `pleach deploy finalize` carries it out now, `pleach deploy cleanup --staged` drops it"
+            );
         }
         let done = machine.again(&writer, &current, &|_, _| wanted.clone())?;
         output::print(&shown(&wanted))?;
