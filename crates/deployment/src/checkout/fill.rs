@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, File};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
@@ -131,8 +131,8 @@ fn copy(objects: &Dir, object: &str, to: BorrowedFd<'_>, name: &str) -> std::io:
     let new = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     // Not for others to read before it is whole: it may be a secret.
     let file = rustix::fs::openat(to, name, new, Mode::RUSR | Mode::WUSR)?;
-    // copy_file_range(2), where the file system knows it.
-    let (mut from, mut out) = (std::fs::File::from(from), std::fs::File::from(file));
+    let mut from = File::from_std(from.into());
+    let mut out = File::from_std(file.into());
     std::io::copy(&mut from, &mut out)?;
     rustix::fs::fchown(&out, Some(owner.0), Some(owner.1))?;
     rustix::fs::fchmod(&out, Mode::from_raw_mode(stat.st_mode))?;
