@@ -50,18 +50,30 @@ impl Writer<'_> {
     }
 
     /// Remove deployments, and what only they needed.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is no boot loader entry and there are deployments: its file system may
+    /// not be mounted. Nothing is removed then.
     pub fn remove(&self, lost: &[Deployment]) -> Result<()> {
-        let loader = Loader::open(self.sysroot.dir(), self.sysroot.durable())?;
+        let (sysroot, roots) = (self.sysroot, self.sysroot.roots()?);
+        if sysroot.boot_entries()?.is_empty() && !roots.is_empty() {
+            return Err(Error::Invalid {
+                what: "sysroot",
+                value: roots[0].display().to_string(),
+                reason: "no boot loader entry boots a deployment: is /boot mounted?".into(),
+            });
+        }
+        let loader = Loader::open(sysroot.dir(), sysroot.durable())?;
         let mut entries = loader.entries()?;
         let mut seen = BTreeSet::new();
-        // Of two entries of one deployment the later one counts.
+        // Of two entries of one deployment the later one counts. Those of other systems stay.
         entries.retain(|entry| {
-            let target = self.sysroot.target(entry);
-            let lost = lost.iter().any(|d| target.as_deref() == Some(&d.path));
-            lost || !seen.insert(target)
+            let target = sysroot.target(entry);
+            target
+                .is_some_and(|target| lost.iter().any(|d| target == d.path) || !seen.insert(target))
         });
         loader.remove(&entries)?;
-        self.sysroot.touch()?;
+        sysroot.touch()?;
         self.collect()
     }
 
@@ -97,10 +109,11 @@ impl Writer<'_> {
         let sysroot = self.sysroot;
         let loader = Loader::open(sysroot.dir(), sysroot.durable())?;
         let (entries, deployments) = (loader.entries()?, sysroot.deployments()?);
+        // First: they are what keeps the objects of a new deployment, whatever fails after it.
+        sysroot.write_refs(&loader, &deployments)?;
         sysroot.remove_other_versions(&loader)?;
         sysroot.remove_deployments(&deployments)?;
         sysroot.remove_kernels(&entries)?;
-        sysroot.write_refs(&loader, &deployments)?;
         match sysroot.has_commit_of_no_ref()? {
             true => self.prune(),
             false => Ok(()),
@@ -142,56 +155,71 @@ impl Sysroot {
         Ok(())
     }
 
-    /// Deployments that no entry boots, and what stands beside one that is gone.
-    fn remove_deployments(&self, kept: &[Deployment]) -> Result<()> {
+    /// Roots of deployments, whether an entry boots them or not: `CHECKSUM.SERIAL`.
+    fn roots(&self) -> Result<Vec<PathBuf>> {
+        let mut roots = Vec::new();
+        for (path, name) in self.beside_deployments()? {
+            let root = path.join(&name);
+            let found = self.dir().symlink_metadata(&root);
+            if deployment(&name) == Some(&name) && found.is_ok_and(|found| found.is_dir()) {
+                roots.push(root);
+            }
+        }
+        Ok(roots)
+    }
+
+    /// Names in the folders of deployments, in order, with the folders.
+    fn beside_deployments(&self) -> Result<Vec<(PathBuf, String)>> {
+        let mut found = Vec::new();
         for stateroot in self.stateroots()? {
             let path = PathBuf::from(stateroot_path(&stateroot)).join("deploy");
-            let Ok(dir) = open_dir(self.dir(), &path) else {
+            let names = names_if_there(self.dir(), &path)?;
+            found.extend(names.into_iter().map(|name| (path.clone(), name)));
+        }
+        Ok(found)
+    }
+
+    /// Deployments that no entry boots, and what stands beside one that is gone.
+    fn remove_deployments(&self, kept: &[Deployment]) -> Result<()> {
+        let kept = |root: &Path| kept.iter().any(|deployment| deployment.path == root);
+        for root in self.roots()? {
+            let opened = open_dir(self.dir(), &root)?;
+            if !kept(&root) && !self.is_running(&opened)? {
+                seal(&opened, &root, false)?;
+                remove_all(self.dir(), &root)?;
+            }
+        }
+        let roots = self.roots()?;
+        for (path, name) in self.beside_deployments()? {
+            let Some(of) = deployment(&name) else {
                 continue;
             };
-            for name in names(&dir, &path)? {
-                let text = name.to_string_lossy();
-                // CHECKSUM.SERIAL, and behind that what a file beside it is for.
-                let parts: Vec<&str> = text.splitn(3, '.').collect();
-                let [checksum, serial, ..] = parts[..] else {
-                    continue;
-                };
-                let root = path.join(format!("{checksum}.{serial}"));
-                let stays = kept.iter().any(|deployment| deployment.path == root);
-                if stays || checksum.parse::<Checksum>().is_err() {
-                    continue;
-                }
-                match parts.get(2) {
-                    None => {
-                        let opened = open_dir(self.dir(), &root)?;
-                        if !self.is_booted(&opened)? {
-                            seal(&opened, &root, false)?;
-                            remove_all(self.dir(), &root)?;
-                        }
-                    }
-                    Some(&"origin") => {
-                        gone(dir.remove_file(&name)).map_err(io("remove", path.join(&name)))?;
-                    }
-                    Some(_) => record::remove(self.dir(), &root)?,
-                }
+            let root = path.join(of);
+            if roots.contains(&root) {
+                continue;
+            }
+            match &name[of.len()..] {
+                ".origin" => gone(self.dir().remove_file(path.join(&name)))
+                    .map_err(io("remove", path.join(&name)))?,
+                ".pleach.json" => record::remove(self.dir(), &root)?,
+                _ => {}
             }
         }
         Ok(())
     }
 
-    /// Kernels that no entry names.
+    /// Kernels that no entry names: `STATEROOT-CHECKSUM`, and nothing else that ostree has there.
     fn remove_kernels(&self, entries: &[BootEntry]) -> Result<()> {
         let path = Path::new(kernel::FOLDERS);
-        let Ok(dir) = open_dir(self.dir(), path) else {
-            return Ok(());
-        };
         let named: BTreeSet<String> = entries
             .iter()
             .filter_map(BootEntry::link)
             .map(|(stateroot, name, _)| format!("{stateroot}-{name}"))
             .collect();
-        for name in names(&dir, path)? {
-            if !named.contains(&*name.to_string_lossy()) {
+        for name in names_if_there(self.dir(), path)? {
+            let checksum = name.rsplit_once('-').map(|(_, checksum)| checksum);
+            let is_kernel = checksum.is_some_and(|text| text.parse::<Checksum>().is_ok());
+            if is_kernel && !named.contains(&name) {
                 remove_all(self.dir(), &path.join(name))?;
             }
         }
@@ -257,6 +285,28 @@ impl Sysroot {
         }
         Ok(false)
     }
+}
+
+/// The part of a name that is a deployment's: `CHECKSUM.SERIAL`, and behind it what is beside it.
+fn deployment(name: &str) -> Option<&str> {
+    let (checksum, rest) = name.split_once('.')?;
+    let serial = rest.split('.').next()?;
+    let is_one = checksum.parse::<Checksum>().is_ok() && serial.parse::<u32>().is_ok();
+    is_one.then(|| &name[..checksum.len() + 1 + serial.len()])
+}
+
+/// Names in a directory, in order; none where it is not there. What is no text is none of ours.
+fn names_if_there(dir: &Dir, path: &Path) -> Result<Vec<String>> {
+    let names = match open_dir(dir, path) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Vec::new());
+        }
+        opened => names(&opened?, path)?,
+    };
+    Ok(names
+        .into_iter()
+        .filter_map(|name| name.into_string().ok())
+        .collect())
 }
 
 /// Removes a directory with all that is in it.

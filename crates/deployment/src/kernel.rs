@@ -56,13 +56,18 @@ pub(crate) fn names_of(boot_checksum: &str) -> impl Iterator<Item = String> + '_
     all.filter(move |name| name != boot_checksum)
 }
 
+/// Whether both are names of one kernel.
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
+    common(one) == common(other)
+}
+
 /// The one name by which all deployments of a kernel find it where there are no hard links.
 pub(crate) fn shared_name(name: &str) -> String {
     format!("{}{:0OWN$}", common(name), 0)
 }
 
-/// What ostree calls the kernel of a deployment: SHA-256 of kernel and initramfs, one behind the other. Of a
-/// deployment in `others`, with the name of its kernel, that shares the files it is taken from that name.
+/// What ostree calls the kernel of a deployment: SHA-256 of kernel and initramfs, one behind the other. Where
+/// one of `others` has the same files, it is what is known of that one.
 pub(crate) fn checksum(deployment: &Dir, others: &[(Dir, String)]) -> Result<String> {
     let files = FILES[..2].iter().map(|(name, ..)| *name);
     let identity = |root: &Dir| -> Result<Vec<Option<(u64, u64)>>> {
@@ -74,10 +79,10 @@ pub(crate) fn checksum(deployment: &Dir, others: &[(Dir, String)]) -> Result<Str
         Ok(files.clone().map(of).collect())
     };
     let own = identity(deployment)?;
-    for (other, name) in others {
+    for (other, checksum) in others {
         // One that is damaged is not this one's concern.
         if identity(other).is_ok_and(|other| other == own) {
-            return Ok(name.clone());
+            return Ok(checksum.clone());
         }
     }
     let modules = Path::new(MODULES).join(version(deployment)?);
@@ -153,6 +158,23 @@ pub(crate) fn install(
     })
 }
 
+/// Gives all files of a kernel another name beside the one that they have.
+pub(crate) fn rename(sysroot: &Dir, old: &str, new: &str, durable: Durable) -> Result<()> {
+    let [old, new] = [old, new].map(|name| Path::new(FOLDERS).join(name));
+    make_dir(sysroot, &new)?;
+    let (from, to) = (open_dir(sysroot, &old)?, open_dir(sysroot, &new)?);
+    for name in names(&from, &old)? {
+        let name = name.to_string_lossy();
+        if to.symlink_metadata(&*name).is_err()
+            && !link(sysroot, std::slice::from_ref(&old), &to, &name)?
+        {
+            let file = from.open(&*name).map_err(io("open", old.join(&*name)))?;
+            copy(file, &to, &name, &new, durable)?;
+        }
+    }
+    durable.sync(&to, &new)
+}
+
 /// The folders that a kernel is in under other names.
 fn others(sysroot: &Dir, name: &str) -> Result<Vec<PathBuf>> {
     let path = Path::new(FOLDERS);
@@ -160,7 +182,7 @@ fn others(sysroot: &Dir, name: &str) -> Result<Vec<PathBuf>> {
     for folder in names(&open_dir(sysroot, path)?, path)? {
         let shown = folder.to_string_lossy();
         let other = shown.rsplit_once('-').map(|(_, other)| other);
-        if other.is_some_and(|other| other != name && common(other) == common(name)) {
+        if other.is_some_and(|other| other != name && is_same(other, name)) {
             others.push(path.join(&folder));
         }
     }

@@ -37,6 +37,8 @@ pub struct ImageRecord {
 pub struct Record {
     /// Its image.
     pub image: Option<ImageRecord>,
+    /// What ostree calls its kernel, which has another name in `/boot`; set when it is finalized.
+    pub boot_checksum: Option<String>,
     /// Its kernel arguments.
     pub kernel_arguments: OwnedArguments,
     /// How its `/etc` was merged: the caller's own form, kept and given back.

@@ -109,8 +109,13 @@ impl Writer<'_> {
         first: bool,
     ) -> Result<Staged> {
         let (repo, commit) = (self.sysroot.repo(), options.commit.as_str());
-        let (path, known) = match checkout::is_for_libostree(repo, commit)? {
-            true => {
+        let linked = match checkout::is_for_libostree(repo, commit)? {
+            true => None,
+            false => self.link(origin, options)?,
+        };
+        let (path, known) = match linked {
+            Some(path) => (path, None),
+            None => {
                 let new = sysroot
                     .deploy_tree(
                         Some(&options.stateroot),
@@ -123,7 +128,6 @@ impl Writer<'_> {
                     .map_err(failed("deploy tree"))?;
                 (deployment_path(sysroot, &new), Some(new.bootcsum().into()))
             }
-            false => (self.link(origin, options)?, None),
         };
         let root = open_dir(self.sysroot.dir(), &path)?;
         let boot_checksum = match known {
@@ -147,8 +151,13 @@ impl Writer<'_> {
         })
     }
 
-    /// The root of a new deployment of a commit, and its origin beside it.
-    fn link(&self, origin: &ostree_ext::glib::KeyFile, options: &DeployOptions) -> Result<PathBuf> {
+    /// The root of a new deployment of a commit, and its origin beside it; none where libostree has to make
+    /// it.
+    fn link(
+        &self,
+        origin: &ostree_ext::glib::KeyFile,
+        options: &DeployOptions,
+    ) -> Result<Option<PathBuf>> {
         let folder = PathBuf::from(stateroot_path(&options.stateroot)).join("deploy");
         make_dir(self.sysroot.dir(), &folder)?;
         let dir = open_dir(self.sysroot.dir(), &folder)?;
@@ -161,7 +170,9 @@ impl Writer<'_> {
         let serial = serials.max().map_or(0, |last| last + 1);
         let name = format!("{commit}.{serial}");
         let objects = open_dir(self.sysroot.dir(), "ostree/repo")?;
-        checkout::check_out(self.sysroot.repo(), &objects, commit, &dir, &name)?;
+        if !checkout::check_out(self.sysroot.repo(), &objects, commit, &dir, &name)? {
+            return Ok(None);
+        }
         let shown = folder.join(format!("{name}.origin"));
         let text = origin.to_data();
         let mut file = self
@@ -172,18 +183,17 @@ impl Writer<'_> {
         file.write_all(text.as_bytes())
             .map_err(io("write", &shown))?;
         self.sysroot.durable().sync(&file, &shown)?;
-        Ok(folder.join(name))
+        Ok(Some(folder.join(name)))
     }
 
-    /// The roots of the deployments that there are, each with the name of its kernel.
+    /// The roots of the deployments that there are, each with what ostree calls its kernel.
     fn kernels(&self) -> Result<Vec<(Dir, String)>> {
         let mut found = Vec::new();
         for deployment in self.sysroot.deployments()? {
-            let entry = deployment.boot_entry.as_ref();
-            let name = entry.and_then(BootEntry::link).map(|(_, name, _)| name);
             // One that is damaged is not this one's concern.
+            let record = self.sysroot.record(&deployment).ok().flatten();
             let root = self.sysroot.deployment_root(&deployment).ok();
-            found.extend(root.zip(name.map(str::to_owned)));
+            found.extend(root.zip(record.and_then(|record| record.boot_checksum)));
         }
         Ok(found)
     }
@@ -209,6 +219,7 @@ impl Writer<'_> {
         let root = self.sysroot.staged_root(staged)?;
         let mut record = record.clone();
         record.kernel_arguments = staged.kernel_arguments.clone();
+        record.boot_checksum = Some(staged.boot_checksum.clone());
         record::write(dir, &staged.path, &record, durable)?;
         seal(&root, &staged.path, true)?;
         let loader = Loader::open(dir, durable)?;
@@ -217,8 +228,16 @@ impl Writer<'_> {
             options: staged.kernel_arguments.line(),
             ..BootEntry::default()
         };
-        let place = (&*staged.stateroot, &*staged.boot_checksum, &*staged.path);
-        let entry = self.named(&loader, entry, &root, place)?;
+        let (stateroot, checksum) = (&*staged.stateroot, &*staged.boot_checksum);
+        let name = loader.free_name(stateroot, checksum, &staged.path)?;
+        let kernel = kernel::install(dir, &root, stateroot, &name, durable)?;
+        let mut entry = BootEntry {
+            linux: Some(kernel.linux),
+            initrd: kernel.initrd.into_iter().collect(),
+            ..entry
+        };
+        let link = loader.link(stateroot, &name, &staged.path)?;
+        entry.options.append(format!("ostree={link}").parse()?);
         loader.append(entry, &staged.stateroot)?;
         self.committed(&loader)?;
         let found = self.sysroot.deployments()?;
@@ -249,12 +268,7 @@ impl Writer<'_> {
         }
         let mut entry = own.clone();
         if !loader.is_alone(own)? {
-            // ostree has numbered it, in an order that is no longer that of the entries.
-            let (_, boot_checksum, _) = own.link().unwrap_or_default();
-            let place = (&*deployment.stateroot, boot_checksum, &*deployment.path);
-            let root = self.sysroot.deployment_root(deployment)?;
-            entry.options.delete_key("ostree");
-            entry = self.named(&loader, entry, &root, place)?;
+            self.rename_kernel(&loader, &mut entry, &deployment.path)?;
         }
         loader.append(entry, &deployment.stateroot)?;
         self.committed(&loader)?;
@@ -263,24 +277,30 @@ impl Writer<'_> {
         loader.remove(std::slice::from_ref(own)).map_err(after)
     }
 
-    /// An entry with a kernel and a link that are its deployment's alone. `place` is the deployment's
-    /// stateroot, boot checksum and path.
-    fn named(
+    /// Gives a kernel that ostree has numbered, in an order that is no longer that of the entries, a name
+    /// and a link that are its deployment's alone. All else in the entry stays.
+    fn rename_kernel(
         &self,
         loader: &Loader<'_>,
-        mut entry: BootEntry,
-        root: &Dir,
-        place: (&str, &str, &Path),
-    ) -> Result<BootEntry> {
-        let (stateroot, boot_checksum, path) = place;
+        entry: &mut BootEntry,
+        deployment: &Path,
+    ) -> Result<()> {
         let (dir, durable) = (self.sysroot.dir(), self.sysroot.durable());
-        let name = loader.free_name(stateroot, boot_checksum, path)?;
-        let kernel = kernel::install(dir, root, stateroot, &name, durable)?;
-        let link = loader.link(stateroot, &name, path)?;
+        let Some((stateroot, checksum, _)) = entry.link() else {
+            return Ok(());
+        };
+        let (stateroot, checksum) = (stateroot.to_owned(), checksum.to_owned());
+        let name = loader.free_name(&stateroot, &checksum, deployment)?;
+        let [old, new] = [&checksum, &name].map(|name| format!("{stateroot}-{name}"));
+        kernel::rename(dir, &old, &new, durable)?;
+        let link = loader.link(&stateroot, &name, deployment)?;
+        entry.options.delete_key("ostree");
         entry.options.append(format!("ostree={link}").parse()?);
-        entry.linux = Some(kernel.linux);
-        entry.initrd = kernel.initrd.into_iter().collect();
-        Ok(entry)
+        let paths = entry.linux.iter_mut().chain(&mut entry.initrd);
+        for path in paths.chain(entry.other.iter_mut().map(|(_, value)| value)) {
+            *path = path.replace(&format!("/{old}/"), &format!("/{new}/"));
+        }
+        Ok(())
     }
 
     /// What follows the rename.

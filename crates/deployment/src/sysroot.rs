@@ -19,6 +19,7 @@ pub struct Sysroot {
     // libostree reaches a directory as /proc/self/fd/N, so these must stay open as long as it does.
     dir: Dir,
     root: Option<Dir>,
+    running: Option<Dir>,
     sysroot: ostree::Sysroot,
     repo: ostree::Repo,
     durable: Durable,
@@ -102,6 +103,7 @@ impl Sysroot {
         Ok(Self {
             dir,
             root: None,
+            running: None,
             sysroot,
             repo,
             durable: Durable(true),
@@ -201,9 +203,18 @@ impl Sysroot {
         read_entries(&entries)
     }
 
+    /// Tell what `/` is: the deployment that this process runs in is never removed.
+    ///
+    /// # Errors
+    /// When the directory cannot be opened a second time.
+    pub fn with_running_root(mut self, root: &Dir) -> Result<Self> {
+        self.running = Some(root.try_clone().map_err(io("open directory", "/"))?);
+        Ok(self)
+    }
+
     /// Whether this process runs in that deployment.
-    pub(crate) fn is_booted(&self, deployment: &Dir) -> Result<bool> {
-        let Some(root) = &self.root else {
+    pub(crate) fn is_running(&self, deployment: &Dir) -> Result<bool> {
+        let Some(root) = self.running.as_ref().or(self.root.as_ref()) else {
             return Ok(false);
         };
         let identity = |dir: &Dir| {

@@ -30,14 +30,14 @@ const MOST_WORKERS: usize = 4;
 /// Directories that wait to be filled; each is an open file.
 const WAITING: usize = 64;
 
-/// Gives `make` what takes jobs, and ends when all are done.
+/// Gives `make` what takes jobs, and ends when all are done: `false` where one of them is for libostree.
 ///
 /// # Errors
 /// That of `make`, or the first of a worker.
 pub(super) fn with_workers(
     objects: &Dir,
     make: impl FnOnce(&SyncSender<Job>) -> Result<()>,
-) -> Result<()> {
+) -> Result<bool> {
     let workers = std::thread::available_parallelism().map_or(1, Into::into);
     let (sender, receiver) = sync_channel(WAITING);
     let receiver = Arc::new(Mutex::new(receiver));
@@ -56,18 +56,26 @@ pub(super) fn with_workers(
             let end = worker.join();
             end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        let ends: Vec<_> = ends.collect();
-        made.and_then(|()| ends.into_iter().collect())
+        let ends: Vec<Result<bool>> = ends.collect();
+        made?;
+        let ends = ends.into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(ends.into_iter().all(|end| end))
     })
 }
 
-fn work(objects: &Dir, jobs: &Mutex<Receiver<Job>>) -> Result<()> {
+/// Ends without an error, and with `false`, at what is for libostree.
+fn work(objects: &Dir, jobs: &Mutex<Receiver<Job>>) -> Result<bool> {
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = next else { return Ok(()) };
-        job.carry_out(objects)?;
+        let Ok(job) = next else { return Ok(true) };
+        if !job.carry_out(objects)? {
+            return Ok(false);
+        }
     }
 }
+
+/// A file of which libostree makes a whiteout for overlayfs.
+const WHITEOUT: &str = ".ostree-wh.";
 
 /// What ostree says of every file, in the repository and in a deployment.
 const TIMES: Timestamps = {
@@ -82,23 +90,29 @@ const TIMES: Timestamps = {
 };
 
 impl Job {
-    fn carry_out(&self, objects: &Dir) -> Result<()> {
+    fn carry_out(&self, objects: &Dir) -> Result<bool> {
         let to = self.fd.as_fd();
         for (name, checksum) in &self.files {
             let object = format!("{}/{}.file", &checksum[..2], &checksum[2..]);
             let shown = || self.path.join(name);
+            if name.starts_with(WHITEOUT) {
+                return Ok(false);
+            }
             if !self.copy {
                 match rustix::fs::linkat(objects, &*object, to, &**name, AtFlags::empty()) {
                     Ok(()) => continue,
                     // It has as many names as the file system allows.
                     Err(Errno::MLINK) => {}
+                    // It is on another file system, somebody else's, or in a parent repository.
+                    Err(Errno::XDEV | Errno::PERM | Errno::NOENT) => return Ok(false),
                     Err(e) => return Err(io("link", shown())(e)),
                 }
             }
             copy(objects, &object, to, name).map_err(io("copy", shown()))?;
         }
         self.set_metadata()
-            .map_err(io("set metadata of", &self.path))
+            .map_err(io("set metadata of", &self.path))?;
+        Ok(true)
     }
 
     fn set_metadata(&self) -> rustix::io::Result<()> {

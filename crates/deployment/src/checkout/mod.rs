@@ -48,18 +48,19 @@ fn usr_etc(repo: &ostree::Repo, root: &Directory) -> Result<Option<Child>> {
 }
 
 /// Writes a commit's tree into a directory that is made for it, with a copy of its `/usr/etc` as `/etc`.
+/// Where it finds that libostree has to do it, nothing is left: `false`.
 pub(crate) fn check_out(
     repo: &ostree::Repo,
     repo_dir: &Dir,
     commit: &str,
     parent: &Dir,
     name: &str,
-) -> Result<()> {
+) -> Result<bool> {
     let objects = open_dir(repo_dir, "objects")?;
     let root = objects::root(repo, commit)?;
     let tree = Directory::read(repo, &root.tree)?;
     let etc = usr_etc(repo, &tree)?;
-    fill::with_workers(&objects, |jobs| {
+    let made = fill::with_workers(&objects, |jobs| {
         let walk = Walk { repo, jobs };
         let mut path = PathBuf::from(name);
         let fd = make(parent.as_fd(), name, &path)?;
@@ -75,7 +76,11 @@ pub(crate) fn check_out(
             Some(etc) => walk.child(&fd, &mut path, etc, true),
             None => Ok(()),
         }
-    })
+    })?;
+    if !made {
+        parent.remove_dir_all(name).map_err(io("remove", name))?;
+    }
+    Ok(made)
 }
 
 /// Nobody else's until it has its metadata.

@@ -22,6 +22,7 @@ mod entry_name;
 mod loader;
 mod plan;
 mod read;
+mod shared;
 
 pub use apply::apply;
 pub use entry_name::{BootState, EntryName};

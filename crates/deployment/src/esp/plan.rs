@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::shared::with_shared_names;
 use super::{ENTRIES, EntryName, HIDDEN, with};
 use crate::error::{Error, Result};
 
@@ -12,9 +13,9 @@ const CLUSTER: u64 = 32 << 10;
 /// A kernel or an initramfs that an entry names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootFile {
-    /// Its path on the ESP.
+    /// Its path on the ESP, where it may have another name.
     pub path: PathBuf,
-    /// Its path below the root's `/boot`, one of those that it has there.
+    /// Its path below the root's `/boot`.
     pub source: PathBuf,
     /// Its size.
     pub bytes: u64,
@@ -140,6 +141,11 @@ pub struct Plan {
 /// [`Error::NoSpace`] and, where something that has two names would have to be written anew,
 /// [`Error::Invalid`], before anything is written.
 pub fn plan(root: &[RootEntry], esp: &Esp, options: &PlanOptions) -> Result<Plan> {
+    let root: Vec<RootEntry> = root
+        .iter()
+        .map(|entry| with_shared_names(entry, esp))
+        .collect();
+    let root = root.as_slice();
     let kept = kept(root, esp);
     let wanted: BTreeMap<&Path, &BootFile> = root
         .iter()

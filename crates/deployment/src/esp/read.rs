@@ -8,9 +8,7 @@ use cap_std::fs::{Dir, File};
 use super::plan::{BootFile, Esp, EspEntry, RootEntry};
 use super::{ENTRIES, EntryName, HIDDEN, KERNELS, PART};
 use crate::boot_entry::{self, BootEntry};
-use crate::commit::Checksum;
 use crate::error::{Error, Result, io};
-use crate::kernel;
 use crate::walk::{TreeLimits, open_dir, walk};
 
 /// Most bytes of an entry.
@@ -42,14 +40,12 @@ pub fn read_root(sysroot: &Dir) -> Result<Vec<RootEntry>> {
     all.sort_by_key(|(entry, ..)| order.iter().position(|other| other == entry));
     all.into_iter()
         .map(|(_, name, text)| {
-            let parse = |text: &str| files(&BootEntry::parse(Path::new(&name.id), text)?);
-            let there = parse(&text)?;
-            let text = with_shared_names(&text);
-            let files = parse(&text)?.into_iter().zip(there).map(|(path, source)| {
-                let found = boot.metadata(&source).map_err(io("stat", &source))?;
+            let parsed = BootEntry::parse(Path::new(&name.id), &text)?;
+            let files = files(&parsed)?.into_iter().map(|path| {
+                let found = boot.metadata(&path).map_err(io("stat", &path))?;
                 Ok(BootFile {
+                    source: path.clone(),
                     path,
-                    source,
                     bytes: found.len(),
                 })
             });
@@ -199,21 +195,6 @@ fn from_esp_root(text: &str) -> String {
             format!("{key} {}\n", path.strip_prefix("/boot").unwrap_or(path))
         }
         _ => format!("{line}\n"),
-    };
-    text.lines().map(line).collect()
-}
-
-/// On the root each deployment has a name of its own for its kernel, all for the same file. Here, where there
-/// are no hard links, it is to be there once.
-fn with_shared_names(text: &str) -> String {
-    let line = |line: &str| {
-        let shared = line.split_once(' ').and_then(|(key, path)| {
-            let (folder, file) = path.rsplit_once('/')?;
-            let (stateroot, name) = folder.rsplit_once('-')?;
-            let boots = ["linux", "initrd"].contains(&key) && name.parse::<Checksum>().is_ok();
-            boots.then(|| format!("{key} {stateroot}-{}/{file}\n", kernel::shared_name(name)))
-        });
-        shared.unwrap_or_else(|| format!("{line}\n"))
     };
     text.lines().map(line).collect()
 }
