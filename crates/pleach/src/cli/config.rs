@@ -96,7 +96,7 @@ impl Document {
 
     fn accepted(&self, parsed: Parsed) -> Result<Customization> {
         for warning in &parsed.warnings {
-            eprintln!("{warning}");
+            output::say(&warning.to_string());
         }
         let count = parsed.warnings.len();
         if self.strict && count > 0 {

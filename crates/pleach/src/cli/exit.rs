@@ -3,6 +3,8 @@
 
 use std::process::ExitCode;
 
+use super::output;
+
 /// How a verb ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -48,9 +50,9 @@ pub(crate) const TROUBLE: u8 = 3;
 
 /// Prints an error with its causes and, where one is known, what to do.
 pub(crate) fn trouble(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {}", message(error));
+    output::say(&format!("error: {}", message(error)));
     if let Some(hint) = hint(error) {
-        eprintln!("hint: {hint}");
+        output::say(&format!("hint: {hint}"));
     }
     match error.is::<Usage>() {
         // As clap does.

@@ -25,7 +25,12 @@ pub(crate) fn print(text: &str) -> Result<()> {
 
 /// One line of progress, for people.
 pub(crate) fn step(text: &str) {
-    eprintln!("• {text}");
+    say(&format!("• {text}"));
+}
+
+/// A line to standard error. Nothing ends, or ends otherwise, because it cannot be written.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Whether progress bars make sense.

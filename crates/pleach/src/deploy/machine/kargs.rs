@@ -47,8 +47,7 @@ impl Kargs {
             );
         }
         let done = machine.again(&writer, &current, &|_, _| wanted.clone())?;
-        output::print(&shown(&wanted))?;
-        Ok(done.end())
+        Ok(done.then(output::print(&shown(&wanted))).end())
     }
 
     fn change(&self, now: &OwnedArguments) -> Result<OwnedArguments> {

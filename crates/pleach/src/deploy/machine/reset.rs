@@ -56,11 +56,11 @@ impl FactoryReset {
         };
         let done = machine.advance(&writer, None, next)?;
         let done = done.then(staged::forget(&machine));
-        output::print(&format!(
+        let told = format!(
             "stateroot {stateroot}\n  the machine boots it next; {} stays until `pleach deploy cleanup --stateroot {}`\n",
             current.stateroot, current.stateroot
-        ))?;
-        Ok(done.end())
+        );
+        Ok(done.then(output::print(&told)).end())
     }
 }
 

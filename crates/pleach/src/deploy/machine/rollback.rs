@@ -38,10 +38,7 @@ impl Rollback {
         machine.mirror(&[]).map_err(super::esp::named_in)?;
         // What was prepared would go forward again.
         let done = done.then(staged::forget(&machine));
-        output::print(&format!(
-            "{}\n  the machine boots it next\n",
-            target.path.display()
-        ))?;
-        Ok(done.end())
+        let told = format!("{}\n  the machine boots it next\n", target.path.display());
+        Ok(done.then(output::print(&told)).end())
     }
 }

@@ -125,8 +125,8 @@ impl How {
         }
         let done = machine.advance(&writer, Some(current), next)?;
         let done = done.then(staged::forget(machine));
-        output::print(&format!("{shown}\n  deployed: the machine boots it next\n"))?;
-        Ok(done.end())
+        let told = format!("{shown}\n  deployed: the machine boots it next\n");
+        Ok(done.then(output::print(&told)).end())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod images;
 mod install;
+mod printed;
 mod shards;
 mod time;
 
