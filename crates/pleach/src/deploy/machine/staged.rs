@@ -8,6 +8,8 @@ use cap_std::fs::{OpenOptions, OpenOptionsExt as _};
 use clap::Args;
 use pleach_deployment::{Deployment, Record, Staged, Writer};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::{Machine, Next, Where, etc};
 use crate::cli::exit::End;
@@ -39,14 +41,131 @@ pub(super) struct Prepared {
     pub(super) failed: Option<String>,
 }
 
-/// What is prepared on a machine, or was and failed.
-pub(super) fn read(machine: &Machine) -> Result<Option<Prepared>> {
-    let text = match machine.dir.read(FILE) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        read => read.with_context(|| format!("reading {FILE}"))?,
+/// The version of the file's form.
+const FORMAT_VERSION: u32 = 1;
+
+/// How it is remembered: nothing is taken for good of which a part is missing or another's.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format_version: u32,
+    /// Of what is prepared, without spaces.
+    sha256: String,
+    prepared: Prepared,
+}
+
+impl File {
+    fn new(prepared: &Prepared) -> serde_json::Result<Self> {
+        Ok(Self {
+            format_version: FORMAT_VERSION,
+            sha256: digest(prepared)?,
+            prepared: prepared.clone(),
+        })
+    }
+
+    /// What is prepared, or why that is not known.
+    fn parse(text: &[u8]) -> Result<Prepared> {
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u32,
+        }
+        if let Ok(Version { format_version }) = serde_json::from_slice(text)
+            && format_version != FORMAT_VERSION
+        {
+            bail!("it is of format version {format_version}, which is not known");
+        }
+        let file: Self = serde_json::from_slice(text).context("it is not whole")?;
+        if digest(&file.prepared)? != file.sha256 {
+            bail!("it is not whole: it has another digest");
+        }
+        Ok(file.prepared)
+    }
+}
+
+fn digest(prepared: &Prepared) -> serde_json::Result<String> {
+    let text = serde_json::to_vec(prepared)?;
+    let digest = Sha256::digest(&text);
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What a machine remembers.
+enum Remembered {
+    Nothing,
+    Prepared(Box<Prepared>),
+    /// Nobody knows what it was, and so it is not carried out.
+    Damaged(anyhow::Error),
+}
+
+fn remembered(machine: &Machine) -> Remembered {
+    let parsed = match machine.dir.read(FILE) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Remembered::Nothing,
+        read => read.map_err(Into::into).and_then(|text| File::parse(&text)),
     };
-    let prepared = serde_json::from_slice(&text).with_context(|| format!("reading {FILE}"))?;
-    Ok(Some(prepared))
+    match parsed {
+        Ok(prepared) => Remembered::Prepared(Box::new(prepared)),
+        Err(error) => Remembered::Damaged(
+            error
+                .context(format!("reading {FILE}"))
+                .context("what was staged is lost: run `pleach deploy upgrade` again"),
+        ),
+    }
+}
+
+/// What is prepared on a machine, or was and failed; of what is lost, nothing.
+pub(super) fn read(machine: &Machine) -> Result<Option<Prepared>> {
+    Ok(match remembered(machine) {
+        Remembered::Prepared(prepared) => Some(*prepared),
+        Remembered::Nothing | Remembered::Damaged(_) => None,
+    })
+}
+
+/// For `status`, which tells whatever there is: a power cut, another program or an older one may have left
+/// it.
+pub(super) fn told(machine: &Machine, all: &[Deployment]) -> Value {
+    let (prepared, failed) = match remembered(machine) {
+        Remembered::Nothing => return Value::Null,
+        Remembered::Damaged(error) => (None, Some(format!("{error:#}"))),
+        Remembered::Prepared(prepared) => {
+            let obstacle = || obstacle(machine, all, &prepared).err();
+            let failed = prepared.failed.clone();
+            let failed = failed.or_else(|| obstacle().map(|error| error.to_string()));
+            (Some(prepared), failed)
+        }
+    };
+    let path = prepared.as_ref().map(|prepared| &prepared.staged.path);
+    let deployed = path.is_some_and(|path| all.iter().any(|d| d.path == *path));
+    json!({
+        "image": prepared.as_ref().and_then(|prepared| prepared.record.image.clone()),
+        "etc": prepared.as_ref().and_then(|prepared| prepared.record.etc.clone()),
+        "path": path.map(|path| path.display().to_string()),
+        "deployed": deployed,
+        "failed": failed,
+    })
+}
+
+/// What is in the way of carrying it out: it is an error. A machine that boots it already has none.
+fn obstacle<'a>(
+    machine: &Machine,
+    all: &'a [Deployment],
+    prepared: &Prepared,
+) -> Result<Option<&'a Deployment>> {
+    let find = |path: &Path| all.iter().find(|d| d.path == path);
+    if find(&prepared.staged.path).is_some() {
+        return Ok(None);
+    }
+    let current = find(&prepared.from).with_context(|| {
+        format!(
+            "{} is gone, whose /etc was to be merged: run `pleach deploy upgrade` again",
+            prepared.from.display()
+        )
+    })?;
+    if machine.sysroot.staged_root(&prepared.staged).is_err() {
+        bail!(
+            "{} is gone: another program has cleaned up. Run `pleach deploy upgrade` again",
+            prepared.staged.path.display()
+        );
+    }
+    Ok(Some(current))
 }
 
 /// Checks the next deployment out and plans its /etc.
@@ -66,6 +185,7 @@ pub(super) fn prepare(
     output::step(&planned.summary);
     let mut record = next.record;
     record.etc = Some(planned.plan);
+    settle(machine)?;
     write(
         machine,
         &Prepared {
@@ -90,14 +210,22 @@ pub(super) fn forget(machine: &Machine) -> Result<()> {
     remove().with_context(|| format!("removing {FILE}"))
 }
 
+/// What is staged is on the disk, whole, before anything says that it is staged.
+fn settle(machine: &Machine) -> Result<()> {
+    let settle = || rustix::fs::syncfs(machine.dir.open("ostree")?).map_err(std::io::Error::from);
+    settle().context("syncing the file system of what is staged")
+}
+
 fn write(machine: &Machine, prepared: &Prepared) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let part = format!("{FILE}.part");
         machine.dir.create_dir_all(FOLDER)?;
+        // Its own name, too: it may be new.
+        machine.dir.open("ostree")?.sync_all()?;
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
         let mut file = machine.dir.open_with(&part, &options)?;
-        file.write_all(&serde_json::to_vec_pretty(prepared)?)?;
+        file.write_all(&serde_json::to_vec_pretty(&File::new(prepared)?)?)?;
         file.sync_all()?;
         machine.dir.rename(&part, &machine.dir, FILE)?;
         machine.dir.open(FOLDER)?.sync_all()
@@ -109,22 +237,29 @@ impl Finalize {
     pub(crate) fn run(&self) -> Result<End> {
         let machine = self.machine.open_to_write("deploy finalize")?;
         let writer = machine.writer()?;
-        let Some(mut prepared) = read(&machine)? else {
-            output::print("nothing is staged\n")?;
-            return Ok(End::Fine);
+        let mut prepared = match remembered(&machine) {
+            Remembered::Prepared(prepared) => prepared,
+            Remembered::Damaged(error) => return Err(error),
+            Remembered::Nothing => {
+                output::print("nothing is staged\n")?;
+                return Ok(End::Fine);
+            }
         };
         match carry_out(&machine, &writer, &prepared) {
             Ok(done) => {
-                forget(&machine)?;
+                // The machine boots it, whatever is remembered.
+                let done = done.then(forget(&machine));
                 let image = prepared.record.image.as_ref();
                 let shown = image.map(|image| format!("{}@{}", image.reference, image.digest));
                 let shown = shown.unwrap_or_else(|| prepared.staged.path.display().to_string());
-                output::print(&format!("{shown}\n  deployed: the machine boots it next\n"))?;
-                Ok(done.end())
+                let told = format!("{shown}\n  deployed: the machine boots it next\n");
+                Ok(done.then(output::print(&told)).end())
             }
             Err(error) => {
                 prepared.failed = Some(format!("{error:#}"));
-                write(&machine, &prepared)?;
+                if let Err(unwritten) = write(&machine, &prepared) {
+                    output::step(&format!("status will not tell of it: {unwritten:#}"));
+                }
                 Err(error)
             }
         }
@@ -137,23 +272,10 @@ fn carry_out(
     prepared: &Prepared,
 ) -> Result<super::Committed> {
     let all = machine.sysroot.deployments()?;
-    // The entry was written, and then the power failed.
-    if all.iter().any(|d| d.path == prepared.staged.path) {
+    let Some(current) = obstacle(machine, &all, prepared)? else {
+        // The entry was written, and then the power failed.
         return machine.settle(writer);
-    }
-    let find = |path: &Path| all.iter().find(|d| d.path == path);
-    let current = find(&prepared.from).with_context(|| {
-        format!(
-            "{} is gone, whose /etc was to be merged: run `pleach deploy upgrade` again",
-            prepared.from.display()
-        )
-    })?;
-    if machine.sysroot.staged_root(&prepared.staged).is_err() {
-        bail!(
-            "{} is gone: another program has cleaned up. Run `pleach deploy upgrade` again",
-            prepared.staged.path.display()
-        );
-    }
+    };
     let mut staged = prepared.staged.clone();
     // Kernel arguments that were changed since.
     let now = machine.arguments(current)?;
@@ -218,5 +340,48 @@ mod unit {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_torn_is_taken_for_good() {
+        let prepared = |fill: &str| Prepared {
+            staged: Staged {
+                stateroot: "default".into(),
+                path: "ostree/deploy/default/deploy/0.0".into(),
+                boot_checksum: fill.repeat(64),
+                kernel_arguments: Default::default(),
+            },
+            from: "ostree/deploy/default/deploy/1.0".into(),
+            record: Record::default(),
+            failed: None,
+        };
+        let text = |fill: &str| {
+            serde_json::to_vec_pretty(&File::new(&prepared(fill)).expect("a file")).expect("text")
+        };
+        let (whole, other) = (text("a"), text("b"));
+        File::parse(&whole).expect("the whole");
+        let check = |text: &[u8], what: &str| {
+            let parsed = File::parse(text);
+            assert!(parsed.is_err(), "{what}: {parsed:?}");
+        };
+        for end in 0..whole.len() {
+            check(&whole[..end], &format!("its first {end} bytes"));
+            let mut holes = whole.clone();
+            holes[end..].fill(0);
+            check(&holes, &format!("zeros from byte {end}"));
+            let mixed = [&whole[..end], &other[end..]].concat();
+            if mixed != whole && mixed != other {
+                check(&mixed, &format!("another one from byte {end}"));
+            }
+        }
+        let later = String::from_utf8(whole).expect("text");
+        let later = later.replace("\"format_version\": 1", "\"format_version\": 2");
+        let error = File::parse(later.as_bytes()).expect_err("a later one");
+        assert!(error.to_string().contains("format version 2"), "{error:#}");
     }
 }

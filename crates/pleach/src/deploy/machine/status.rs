@@ -26,17 +26,12 @@ const FORMAT_VERSION: u32 = 1;
 impl Status {
     pub(crate) fn run(&self) -> Result<End> {
         let machine = self.machine.open()?;
+        let all = machine.sysroot.deployments()?;
         let mut deployments = Vec::new();
-        for (index, deployment) in machine.sysroot.deployments()?.iter().enumerate() {
+        for (index, deployment) in all.iter().enumerate() {
             deployments.push(described(&machine, deployment, index)?);
         }
-        let staged = staged::read(&machine)?.map(|prepared| {
-            json!({
-                "image": prepared.record.image,
-                "etc": prepared.record.etc,
-                "failed": prepared.failed,
-            })
-        });
+        let staged = staged::told(&machine, &all);
         let value = json!({
             "format_version": FORMAT_VERSION,
             "staged": staged,
@@ -79,13 +74,17 @@ fn human(value: &Value, etc: bool) -> String {
     let staged = &value["staged"];
     if !staged.is_null() {
         let image = &staged["image"];
-        out.push_str(&format!(
-            "staged {}@{}\n",
-            text(&image["reference"]),
-            text(&image["digest"])
-        ));
+        let name = match image.is_null() {
+            true => text(&staged["path"]),
+            false => format!("{}@{}", text(&image["reference"]), text(&image["digest"])),
+        };
+        let name = if name.is_empty() { "unknown" } else { &name };
+        out.push_str(&format!("staged {name}\n"));
         match staged["failed"].as_str() {
             Some(why) => out.push_str(&format!("  NOT DEPLOYED at the last shutdown: {why}\n")),
+            None if staged["deployed"] == true => {
+                out.push_str("  deployed: `pleach deploy finalize` cleans up\n");
+            }
             None => out.push_str("  deployed when the machine shuts down\n"),
         }
         out.push_str(&plan(&staged["etc"], etc));

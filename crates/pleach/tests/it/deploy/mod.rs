@@ -4,6 +4,7 @@ mod images;
 mod install;
 mod printed;
 mod shards;
+mod staged;
 mod time;
 
 use std::collections::BTreeSet;
