@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use pleach_integration::crash::campaign::Outcome;
@@ -80,6 +81,8 @@ pub(crate) struct Call {
     pub(crate) name: String,
     /// Counted from 1 in its thread, as strace's `when=` does.
     pub(crate) nth: usize,
+    /// When it began, by the clock.
+    pub(crate) time: Duration,
     /// Arguments and result.
     pub(crate) shown: String,
     /// Whether strace says that it did something to it.
@@ -96,7 +99,7 @@ impl Strace {
     /// The command, with only these calls traced and perhaps something done to them.
     pub(crate) fn wrap(&self, command: &Command, calls: &[&str], inject: Option<&str>) -> Command {
         let mut strace = Command::new("strace");
-        strace.args(["-f", "-qq", "-y", "-s", "200"]);
+        strace.args(["-f", "-qq", "-y", "-ttt", "-s", "200"]);
         // It stops only at the calls in question; but strace 6.1 then sends no signal at a later one.
         if !inject.is_some_and(|inject| inject.contains("signal=")) {
             strace.arg("--seccomp-bpf");
@@ -133,7 +136,7 @@ impl Strace {
     }
 }
 
-/// `PID NAME(ARGUMENTS) = RESULT`, or the first part of it with `<unfinished ...>`.
+/// `PID TIME NAME(ARGUMENTS) = RESULT`, or the first part of it with `<unfinished ...>`.
 fn parse(trace: &str) -> Vec<Call> {
     let mut counts = BTreeMap::<(&str, &str), usize>::new();
     let mut calls = Vec::<Call>::new();
@@ -142,7 +145,9 @@ fn parse(trace: &str) -> Vec<Call> {
         let Some((process, rest)) = line.split_once(' ') else {
             continue;
         };
-        let rest = rest.trim_start();
+        let Some((time, rest)) = rest.trim_start().split_once(' ') else {
+            continue;
+        };
         if let Some(resumed) = rest.strip_prefix("<... ") {
             if let Some(index) = open.remove(process) {
                 calls[index]
@@ -167,6 +172,11 @@ fn parse(trace: &str) -> Vec<Call> {
         calls.push(Call {
             name: name.to_owned(),
             nth: *count,
+            time: time
+                .parse()
+                .ok()
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                .unwrap_or_default(),
             shown: arguments.trim_end_matches("<unfinished ...>").to_owned(),
             injected: rest.contains("(INJECTED)"),
         });
@@ -175,9 +185,13 @@ fn parse(trace: &str) -> Vec<Call> {
 }
 
 impl Call {
-    /// What it is about, without what is another in each run: the last path of its arguments, below
-    /// `at`.
+    /// What it is about, without what is another in each run.
     pub(crate) fn subject(&self, at: &Path) -> String {
+        plain(&self.path(at))
+    }
+
+    /// The last path of its arguments, below `at`.
+    pub(crate) fn path(&self, at: &Path) -> String {
         let at = format!("{}/", at.display());
         let mut paths = Vec::new();
         // `3</a/b>` of a descriptor, `"c"` of a name.
@@ -204,10 +218,10 @@ impl Call {
         }
         let last = paths.pop().unwrap_or_default() + "/";
         let below = last.strip_prefix(&at).unwrap_or(&last);
-        plain(match below {
-            "" => ".",
-            below => below.trim_end_matches('/'),
-        })
+        match below {
+            "" => ".".to_owned(),
+            below => below.trim_end_matches('/').to_owned(),
+        }
     }
 }
 
@@ -217,6 +231,7 @@ fn plain(path: &str) -> String {
         let stem: String = part.chars().take_while(|c| c.is_ascii_hexdigit()).collect();
         match stem.len() {
             _ if part.starts_with('#') => "#NUMBER".to_owned(),
+            _ if part.starts_with("pipe:[") => "pipe".to_owned(),
             64 => format!("CHECKSUM{}", &part[64..]),
             62 => format!("OBJECT{}", &part[62..]),
             _ => part.to_owned(),
@@ -224,8 +239,9 @@ fn plain(path: &str) -> String {
     };
     let part = |part: &str| match part.rsplit_once('-') {
         Some((before, last)) if last.len() >= 64 => format!("{before}-{}", word(last)),
-        Some((before, last)) if last.len() == 6 && before.starts_with("staging") => {
-            "staging-RANDOM".to_owned()
+        Some((before, last)) if before.starts_with("staging") => {
+            let lock = if last == "lock" { "-lock" } else { "" };
+            format!("staging-RANDOM{lock}")
         }
         Some((before, last)) if last.len() == 6 && before.starts_with("tmp") => {
             format!("{before}-RANDOM")
@@ -244,12 +260,13 @@ mod tests {
 
     #[test]
     fn calls_are_counted_in_their_threads() {
-        let trace = "10 fsync(3</m/a>) = 0\n\
-            11 fsync(4</m/b>) = 0 (INJECTED)\n\
-            10 fsync(5</m/c> <unfinished ...>\n\
-            11 write(1</dev/null>, \"x\", 1) = 1\n\
-            10 <... fsync resumed>) = -1 EIO (Input/output error) (INJECTED)\n\
-            10 +++ killed by SIGKILL +++\n";
+        let trace = "10 1.5 fsync(3</m/a>) = 0\n\
+            11 1.6 fsync(4</m/b>) = 0 (INJECTED)\n\
+            10 1.7 fsync(5</m/c> <unfinished ...>\n\
+            11 1.8 write(1</dev/null>, \"x\", 1) = 1\n\
+            10 1.9 <... fsync resumed>) = -1 EIO (Input/output error) (INJECTED)\n\
+            10 2.0 +++ killed by SIGKILL +++\n";
+        assert_eq!(parse(trace)[0].time, Duration::from_millis(1500));
         let shown: Vec<_> = parse(trace)
             .iter()
             .map(|call| {
@@ -282,6 +299,7 @@ mod tests {
             let call = Call {
                 name: String::new(),
                 nth: 1,
+                time: Duration::ZERO,
                 shown: arguments.to_owned(),
                 injected: false,
             };
@@ -290,9 +308,18 @@ mod tests {
         check("3</m/boot>, \".a.part\", 3</m/boot>, \"a\") = 0", "boot/a");
         check("3</m>, _IOC(_IOC_WRITE, 0x66, 0x2b, 0x4), 0x7ffd) = 0", ".");
         check("3</m/repo/#395 (deleted)>) = 0", "repo/#NUMBER");
+        check("3<pipe:[395]>) = 0", "pipe");
         check(
             "3</m/tmp/pleach-20672-0/new>) = 0",
             "tmp/pleach-PROCESS/new",
+        );
+        check(
+            "3</m/t>, \"staging-1f-23-aBcDeF\", 0) = 0",
+            "t/staging-RANDOM",
+        );
+        check(
+            "3</m/t>, \"staging-1f-23-aBcDeF-lock\", 0) = 0",
+            "t/staging-RANDOM-lock",
         );
         check("AT_FDCWD</tmp>, \"/m/x\", 0) = 0", "x");
         check(
