@@ -1,11 +1,13 @@
 //! Many power cuts of one recorded run, each looked at in every way.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -13,7 +15,7 @@ use super::loader::{Loadable, Menu};
 use super::mount::{FileSystem, Mounted};
 use super::oracle::Expected;
 use super::record::Recorder;
-use super::state::{Cut, Recording};
+use super::state::{Asked, Cut, Recording};
 use super::view::View;
 
 /// What a second run should come to.
@@ -37,7 +39,29 @@ pub struct Case<'a> {
     pub command: &'a (dyn Fn(&Path) -> Command + Sync),
     /// What does it a second time.
     pub again: Again,
+    /// What tells of a sysroot and comes to its end in each state, if there is such a thing.
+    pub tell: Option<&'a (dyn Fn(&Path) -> Command + Sync)>,
+    /// What is done after it.
+    pub then: Option<Then<'a>>,
+    /// Whether others make their own writes last meanwhile, which makes some of this one's last too, but
+    /// not all.
+    pub busy: bool,
 }
+
+/// What goes on from what was staged.
+#[derive(Clone, Copy)]
+pub struct Then<'a> {
+    /// What does.
+    pub command: &'a (dyn Fn(&Path) -> Command + Sync),
+    /// Where it comes to.
+    pub end: &'a View,
+}
+
+/// What others write to, in a place that nobody looks at.
+const PULSE: &str = "pulse";
+
+/// How long they wait in between.
+const BEAT: Duration = Duration::from_millis(3);
 
 impl Case<'_> {
     /// Does it once, and records what is written.
@@ -60,13 +84,44 @@ impl Case<'_> {
         command: &dyn Fn(&Path) -> Command,
     ) -> Result<(Recorded, Outcome)> {
         let recorder = Recorder::start(&folder.join("record"), &self.base, self.kind)?;
-        let outcome = Outcome::of(&mut command(&recorder.path()))?;
-        // Whatever comes later in the log, comes after the program has said that all is done.
-        let exit = recorder.position()?;
+        let ended = AtomicBool::new(false);
+        let (outcome, beats) = std::thread::scope(|scope| {
+            let beats = scope.spawn(|| self.beats(&recorder, &ended));
+            let outcome = Outcome::of(&mut command(&recorder.path()));
+            // Whatever comes later in the log, comes after the program has said that all is done.
+            let exit = recorder.position();
+            ended.store(true, Ordering::Relaxed);
+            let beats = beats.join().expect("no panic");
+            outcome.and_then(|outcome| anyhow::Ok(((outcome, exit?), beats?)))
+        })?;
+        let (outcome, exit) = outcome;
         let recording = recorder.finish()?;
         let exit = outcome.done.then_some(exit);
-        let recorded = Recorded::new(recording, exit, self.kind, folder)?;
+        let mut recorded = Recorded::new(recording, exit, self.kind, folder)?;
+        recorded.beats = beats;
         Ok((recorded, outcome))
+    }
+
+    /// Writes down how long the log is from time to time; if others are busy, something is made to last
+    /// each time.
+    fn beats(&self, recorder: &Recorder, ended: &AtomicBool) -> Result<Vec<(Duration, u64)>> {
+        let file = match self.busy {
+            true => Some(std::fs::File::create(recorder.path().join(PULSE))?),
+            false => None,
+        };
+        let mut beats = Vec::new();
+        while !ended.load(Ordering::Relaxed) {
+            beats.push((
+                SystemTime::now().duration_since(UNIX_EPOCH)?,
+                recorder.bytes(),
+            ));
+            if let Some(mut file) = file.as_ref() {
+                // A full disk is nobody's fault here.
+                let _ = file.write_all(&[1; 64]).and_then(|()| file.sync_all());
+            }
+            std::thread::sleep(BEAT);
+        }
+        Ok(beats)
     }
 }
 
@@ -114,6 +169,8 @@ pub struct Recorded {
     pub expected: Expected,
     /// Of the boot menu.
     pub loadable: Loadable,
+    /// How many bytes the log had, by times of day.
+    beats: Vec<(Duration, u64)>,
 }
 
 impl Recorded {
@@ -146,7 +203,14 @@ impl Recorded {
             expected: Expected { start, end },
             loadable: Loadable::new(start_menu, end_menu),
             recording,
+            beats: Vec::new(),
         })
+    }
+
+    /// How many entries the log had for sure at a time of day.
+    pub fn position(&self, time: Duration) -> usize {
+        let before = self.beats.iter().rfind(|(beat, _)| *beat <= time);
+        before.map_or(0, |(_, bytes)| self.recording.position(*bytes))
     }
 
     /// Whether a cut comes after the program has said that all is done.
@@ -164,6 +228,8 @@ pub struct Options {
     pub seed: u64,
     /// A second run in every so-manieth of them; 0: in none.
     pub again_every: usize,
+    /// From which place in the log to which.
+    pub within: Range<usize>,
     /// Ends it after so many failures.
     pub failures: usize,
     /// Where the states are mounted.
@@ -222,8 +288,22 @@ impl Report {
 /// # Errors
 /// When a state cannot be looked at; what is wrong with one is in the report.
 pub fn run(case: &Case<'_>, recorded: &Recorded, options: &Options) -> Result<Report> {
-    let cuts = recorded.recording.cuts(options.states, options.seed);
-    look(case, recorded, options, &cuts)
+    look(case, recorded, options, &cuts(recorded, options))
+}
+
+/// The states of a recorded run that are looked at.
+pub fn cuts(recorded: &Recorded, options: &Options) -> Vec<Cut> {
+    let always: Vec<usize> = recorded
+        .exit
+        .into_iter()
+        .flat_map(|exit| [exit.saturating_sub(1), exit, exit + 1])
+        .collect();
+    recorded.recording.cuts(&Asked {
+        states: options.states,
+        seed: options.seed,
+        within: options.within.clone(),
+        always: &always,
+    })
 }
 
 /// Calls `worker` with a number of its own on a thread for each processor.
@@ -326,6 +406,12 @@ impl State<'_> {
                 old = view.chosen() == expected.start.chosen();
                 problems.extend(expected.problems(&view, done));
                 problems.extend(by_ostree(mounted.path(), &view)?);
+                if let Some(tell) = self.case.tell {
+                    let outcome = Outcome::of(&mut tell(mounted.path()))?;
+                    if !outcome.done {
+                        problems.push(format!("it is not told: {}", outcome.said));
+                    }
+                }
                 if again {
                     problems.extend(self.problems_again(mounted.path(), &view)?);
                 }
@@ -339,9 +425,23 @@ impl State<'_> {
     /// What is wrong after a second run on what a cut has left.
     fn problems_again(&self, at: &Path, before: &View) -> Result<Vec<String>> {
         let expected = &self.recorded.expected;
-        let outcome = Outcome::of(&mut (self.case.command)(at))?;
-        if !outcome.done {
-            return Ok(vec![format!("again: {}", outcome.said)]);
+        let then = self.case.then.as_ref();
+        // What is staged is carried out as it was left, and else staged anew.
+        if then.is_none() || before.staged.is_none() {
+            let outcome = Outcome::of(&mut (self.case.command)(at))?;
+            if !outcome.done {
+                return Ok(vec![format!("again: {}", outcome.said)]);
+            }
+        }
+        if let Some(then) = then {
+            let outcome = Outcome::of(&mut (then.command)(at))?;
+            if !outcome.done {
+                return Ok(vec![format!("then: {}", outcome.said)]);
+            }
+            let view = View::read(at)?;
+            let mut problems = expected.problems_again(&view, then.end.chosen());
+            problems.extend(by_ostree(at, &view)?);
+            return Ok(problems);
         }
         let back = self.case.again == Again::Back && before.chosen() == expected.end.chosen();
         let target = if back { &expected.start } else { &expected.end };

@@ -36,6 +36,8 @@ pub enum Entry {
 pub struct Log {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    /// Where each of them ends.
+    ends: Vec<usize>,
 }
 
 impl Log {
@@ -63,7 +65,7 @@ impl Log {
                 .try_into()?,
         ));
         ensure!(size == SECTOR as u64, "sectors of {size} bytes");
-        let mut entries = Vec::new();
+        let (mut entries, mut ends) = (Vec::new(), Vec::new());
         let mut at = SECTOR;
         while at + 32 <= bytes.len() {
             let [sector, sectors, flags, extra] = [
@@ -90,6 +92,7 @@ impl Log {
             // Of a write with a flush, the flush comes first.
             if flags & FLUSH != 0 {
                 entries.push(Entry::Flush);
+                ends.push(at);
             }
             if sectors == 0 {
                 continue;
@@ -106,16 +109,23 @@ impl Log {
                 data,
                 durable,
             });
+            ends.push(at);
         }
-        Ok(Self { bytes, entries })
+        Ok(Self {
+            bytes,
+            entries,
+            ends,
+        })
     }
 
     /// One with these writes, of whole sectors; a write of nothing is a flush.
     pub fn of(writes: &[(u64, Vec<u8>)]) -> Self {
         let (mut bytes, mut entries) = (vec![0; SECTOR], Vec::new());
+        let mut ends = Vec::new();
         for (sector, contents) in writes {
             let data = bytes.len()..bytes.len() + contents.len();
             bytes.extend(contents);
+            ends.push(bytes.len());
             entries.push(match contents.is_empty() {
                 true => Entry::Flush,
                 false => Entry::Write {
@@ -125,7 +135,16 @@ impl Log {
                 },
             });
         }
-        Self { bytes, entries }
+        Self {
+            bytes,
+            entries,
+            ends,
+        }
+    }
+
+    /// How many of its entries were whole when it had so many bytes.
+    pub fn position(&self, bytes: u64) -> usize {
+        self.ends.partition_point(|end| *end as u64 <= bytes)
     }
 
     /// All entries, in order.
@@ -171,6 +190,9 @@ mod tests {
             (9, 1, FLUSH | FUA, &one),
         ];
         let log = Log::parse(log(rows)).expect("a log");
+        for (sectors, position) in [(1, 0), (2, 0), (3, 1), (4, 2), (6, 2), (7, 3), (9, 5)] {
+            assert_eq!(log.position(sectors * SECTOR as u64), position, "{sectors}");
+        }
         let shown: Vec<String> = log
             .entries()
             .iter()

@@ -115,6 +115,11 @@ impl Recorder {
         self.folder.join("mount")
     }
 
+    /// How many bytes the log has by now.
+    pub fn bytes(&self) -> u64 {
+        std::fs::metadata(self.folder.join("log.img")).map_or(0, |log| log.len())
+    }
+
     /// How many entries the log has by now.
     ///
     /// # Errors

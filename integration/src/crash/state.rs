@@ -3,7 +3,7 @@
 //! What was written before the last flush is there. Of what was written since, any part may be, and
 //! of the writes in flight any sectors.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
@@ -40,6 +40,31 @@ impl FromStr for Cut {
         };
         let at = at.parse().context("the place of a cut")?;
         Ok(Self { at, seed })
+    }
+}
+
+/// Which cuts are asked for.
+#[derive(Debug, Clone)]
+pub struct Asked<'a> {
+    /// How many.
+    pub states: usize,
+    /// Of their choice.
+    pub seed: u64,
+    /// From which place in the log to which.
+    pub within: Range<usize>,
+    /// Places that are not left out, if nothing is lost there.
+    pub always: &'a [usize],
+}
+
+impl Asked<'_> {
+    /// So many, of all of the log.
+    pub fn of_all(states: usize, seed: u64) -> Self {
+        Self {
+            states,
+            seed,
+            within: 0..usize::MAX,
+            always: &[],
+        }
     }
 }
 
@@ -211,47 +236,65 @@ impl Recording {
         }
     }
 
-    /// Cuts that leave disks which are all different, in the order of the log: after every entry, and
-    /// then random ones until there are `wanted`, if there are so many.
-    pub fn cuts(&self, wanted: usize, seed: u64) -> Vec<Cut> {
-        let mut random = Random::new(seed);
+    /// How many entries were whole when the log had so many bytes.
+    pub fn position(&self, bytes: u64) -> usize {
+        self.log.position(bytes)
+    }
+
+    /// Cuts that leave disks which are all different, in the order of the log. Half of them, or more where
+    /// there are not so many others, lose a part of what was written since the last flush. The others are
+    /// whole up to an entry: evenly, with the first and the last place and those that are asked for.
+    pub fn cuts(&self, asked: &Asked<'_>) -> Vec<Cut> {
+        let end = asked.within.end.min(self.len());
+        let places = asked.within.start.min(end)..=end;
         let mut by_place = BTreeMap::<usize, Vec<Option<u64>>>::new();
-        for at in 0..=self.len() {
+        for at in places.clone() {
             by_place.entry(at).or_default().push(None);
         }
+        let loose: Vec<usize> = places.filter(|at| self.durable(*at) < *at).collect();
+        let mut random = Random::new(asked.seed);
+        let mut found = self.distinct(&by_place);
         // Rounds, since how many of the random ones are alike is not known before.
-        let mut found: Vec<Cut> = Vec::new();
         for _ in 0..8 {
-            found = self.distinct(&by_place);
-            if found.len() >= wanted {
+            let lossy = found.iter().filter(|(_, whole)| whole.is_none()).count();
+            let half = lossy * 2 >= asked.states;
+            if loose.is_empty() || half && found.len() >= asked.states {
                 break;
             }
-            for _ in 0..wanted * 2 {
-                let at = random.below(self.len() + 1);
+            for _ in 0..asked.states {
+                let at = loose[random.below(loose.len())];
                 by_place
                     .entry(at)
                     .or_default()
                     .push(Some(random.next_u64()));
             }
+            found = self.distinct(&by_place);
         }
-        // All of the plain ones are kept, and of the others as many as are wanted.
-        let mut surplus = found.len().saturating_sub(wanted.max(self.len() + 1));
-        let mut random = Random::new(seed);
-        while surplus > 0 {
-            let index = random.below(found.len());
-            if found[index].seed.is_some() {
-                found.remove(index);
-                surplus -= 1;
+        let mut plain: Vec<(usize, Cut)> = Vec::new();
+        let mut lossy: Vec<Cut> = Vec::new();
+        for (cut, whole) in found {
+            match whole {
+                Some(at) => plain.push((at, cut)),
+                None => lossy.push(cut),
             }
         }
-        found
+        plain.sort_by_key(|(at, _)| *at);
+        let more = asked.states.saturating_sub(plain.len());
+        let wanted = more.max(asked.states / 2);
+        while lossy.len() > wanted {
+            lossy.swap_remove(random.below(lossy.len()));
+        }
+        let mut cuts = some(plain, asked.states - lossy.len(), asked.always);
+        cuts.append(&mut lossy);
+        cuts.sort_by_key(|cut| (cut.at, cut.seed));
+        cuts
     }
 
     /// Of those that leave the same disk only the last: of it the most is asked, since more was done when
-    /// the power was cut.
-    fn distinct(&self, by_place: &BTreeMap<usize, Vec<Option<u64>>>) -> Vec<Cut> {
+    /// the power was cut. With each of them the last place of which a whole log leaves that disk too.
+    fn distinct(&self, by_place: &BTreeMap<usize, Vec<Option<u64>>>) -> Vec<(Cut, Option<usize>)> {
         let mut sum = Sum::new(self);
-        let (mut applied, mut found) = (0, HashMap::<u128, Cut>::new());
+        let (mut applied, mut found) = (0, HashMap::<u128, (Cut, Option<usize>)>::new());
         for (at, seeds) in by_place {
             for entry in &self.log.entries()[applied..self.durable(*at)] {
                 if let Entry::Write { sector, data, .. } = entry {
@@ -267,16 +310,39 @@ impl Recording {
                     at: *at,
                     seed: *seed,
                 };
-                let same = found.entry(sum.with(&self.loose(cut))).or_insert(cut);
+                let disk = sum.with(&self.loose(cut));
+                let (same, whole) = found.entry(disk).or_insert((cut, None));
+                if seed.is_none() {
+                    *whole = Some(*at);
+                }
                 if same.at < cut.at {
                     *same = cut;
                 }
             }
         }
-        let mut found: Vec<Cut> = found.into_values().collect();
-        found.sort_by_key(|cut| (cut.at, cut.seed));
+        let mut found: Vec<_> = found.into_values().collect();
+        found.sort_by_key(|(cut, _)| (cut.at, cut.seed));
         found
     }
+}
+
+/// So many of these, which are sorted by their places: evenly, with those at or behind some places.
+fn some(cuts: Vec<(usize, Cut)>, wanted: usize, always: &[usize]) -> Vec<Cut> {
+    let behind = |place: &usize| cuts.iter().position(|(at, _)| at >= place);
+    let mut chosen: BTreeSet<usize> = always.iter().filter_map(behind).collect();
+    chosen.extend([0, cuts.len().saturating_sub(1)]);
+    // Halves of halves, until there are enough.
+    let mut parts = 1;
+    while chosen.len() < wanted.min(cuts.len()) {
+        for part in (1..parts).step_by(2) {
+            if chosen.len() < wanted {
+                chosen.insert(cuts.len() * part / parts);
+            }
+        }
+        parts *= 2;
+    }
+    let chosen = chosen.into_iter().filter_map(|index| cuts.get(index));
+    chosen.map(|(_, cut)| *cut).collect()
 }
 
 /// A disk after a cut.
@@ -467,7 +533,8 @@ mod tests {
             (0, 0, 0),
             (0, 1, 8),
         ]);
-        let cuts = recording.cuts(70, 7);
+        let asked = |seed| Asked::of_all(70, seed);
+        let cuts = recording.cuts(&asked(7));
         let disks: HashSet<_> = cuts
             .iter()
             .map(|cut| recording.disk(*cut).bytes())
@@ -489,8 +556,58 @@ mod tests {
             .iter()
             .find(|cut| recording.disk(**cut).bytes() == first);
         assert!(cut.expect("one leaves it").at > 2, "{cut:?}");
-        assert_eq!(cuts, recording.cuts(70, 7), "the same seed gives the same");
-        assert_ne!(cuts, recording.cuts(70, 8));
+        assert_eq!(
+            cuts,
+            recording.cuts(&asked(7)),
+            "the same seed gives the same"
+        );
+        assert_ne!(cuts, recording.cuts(&asked(8)));
+    }
+
+    #[test]
+    fn half_of_the_cuts_lose_something() {
+        let writes: Vec<_> = (0..40)
+            .map(|number| (number % 16, number as u8 + 1, usize::from(number % 5 != 4)))
+            .collect();
+        let recording = recording(&writes);
+        let plain = |at: usize| recording.disk(Cut { at, seed: None }).bytes();
+        let whole: HashSet<_> = (0..=recording.len()).map(plain).collect();
+        let check = |asked: Asked<'_>, wanted: usize, at: &[usize]| {
+            let cuts = recording.cuts(&asked);
+            let disks = cuts.iter().map(|cut| recording.disk(*cut).bytes());
+            let disks: HashSet<_> = disks.collect();
+            assert_eq!(disks.len(), asked.states, "{asked:?}: {cuts:?}");
+            let found = disks.intersection(&whole).count();
+            assert_eq!(found, wanted, "{asked:?}: {cuts:?}");
+            for place in at {
+                assert!(
+                    disks.contains(&plain(*place)),
+                    "{asked:?}: {place}: {cuts:?}"
+                );
+            }
+            let within = |cut: &Cut| asked.within.contains(&cut.at) || cut.at == asked.within.end;
+            assert!(cuts.iter().all(within), "{asked:?}: {cuts:?}");
+        };
+        // A cut behind a flush leaves what one before it leaves.
+        check(Asked::of_all(20, 1), 10, &[0, 40]);
+        check(
+            Asked {
+                always: &[17, 18],
+                ..Asked::of_all(20, 1)
+            },
+            10,
+            &[0, 17, 18, 40],
+        );
+        check(
+            Asked {
+                within: 20..24,
+                ..Asked::of_all(8, 1)
+            },
+            4,
+            &[24],
+        );
+        // There are no more of those that are whole.
+        check(Asked::of_all(100, 1), 33, &[]);
     }
 
     #[test]

@@ -54,7 +54,18 @@ pub struct View {
     /// `/etc` of each deployment, whether or not an entry boots it.
     pub etc: BTreeMap<String, Hash>,
     /// What is staged.
-    pub staged: Option<Hash>,
+    pub staged: Option<Staged>,
+}
+
+/// What is prepared for when the machine shuts down.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Staged {
+    /// The file that says so.
+    pub file: Hash,
+    /// The deployment that it names, as [`Booting::tree`].
+    pub tree: Option<Hash>,
+    /// Its `/etc`.
+    pub etc: Option<Hash>,
 }
 
 impl View {
@@ -90,7 +101,7 @@ impl View {
                 .push((entry.version, name, reader.booting(&entry)?));
         }
         view.entries.sort_by(|a, b| (b.0, &b.1).cmp(&(a.0, &a.1)));
-        view.staged = reader.file(&root.join("ostree/pleach/staged.json"))?;
+        view.staged = reader.staged()?;
         Ok(view)
     }
 
@@ -210,6 +221,22 @@ impl Reader<'_> {
             etc,
             beside,
         })
+    }
+
+    fn staged(&mut self) -> Result<Option<Staged>> {
+        let path = self.root.join("ostree/pleach/staged.json");
+        let Some(file) = self.file(&path)? else {
+            return Ok(None);
+        };
+        let text: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&path)?).unwrap_or_default();
+        let (mut tree, mut etc) = (None, None);
+        if let Some(folder) = text["prepared"]["staged"]["path"].as_str() {
+            let folder = self.root.join(folder);
+            tree = self.tree(&folder, &["etc", JOURNAL, KNOWN])?;
+            etc = self.tree(&folder.join("etc"), &[])?;
+        }
+        Ok(Some(Staged { file, tree, etc }))
     }
 
     /// Follows the chain of links that an initramfs follows, which stays in the sysroot.

@@ -69,6 +69,9 @@ fn ostrees_own_deploy_is_safe_and_without_its_syncs_it_is_not() {
             base,
             command: &deploy,
             again: Again::End,
+            tell: None,
+            then: None,
+            busy: false,
         };
         let recorded = case.record(&room.folder)?;
         let options = Options {

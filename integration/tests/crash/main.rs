@@ -22,6 +22,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 use pleach_integration::crash::campaign::{Case, Options, Recorded};
+use pleach_integration::crash::mount::FileSystem;
 
 /// Where a test works.
 pub(crate) struct Room {
@@ -34,8 +35,9 @@ impl Room {
     pub(crate) fn options(&self, states: usize) -> Options {
         Options {
             states,
-            seed: 1,
+            seed: seed(),
             again_every: 20,
+            within: 0..usize::MAX,
             failures: 20,
             work: self.folder.join("states"),
         }
@@ -43,7 +45,8 @@ impl Room {
 
     /// Keeps what failures are replayed from, where the suite keeps all it leaves.
     pub(crate) fn keep(&self, case: &Case<'_>, recorded: &Recorded) -> Result<PathBuf> {
-        let kept = self.kept(&format!("{}-{}", case.name, case.kind.name()))?;
+        let busy = if case.busy { "-busy" } else { "" };
+        let kept = self.kept(&format!("{}-{}{busy}", case.name, case.kind.name()))?;
         std::fs::copy(&case.base, kept.join("base.img"))?;
         std::fs::copy(self.folder.join("record/log.img"), kept.join("log.img"))?;
         let exit = recorded.exit.map(|exit| exit.to_string());
@@ -89,6 +92,31 @@ const TOOLS: &[(&str, &str)] = &[
 /// Whether all is asked for, and not only what fits into a run that somebody waits for.
 pub(crate) fn all() -> bool {
     std::env::var("PLEACH_CASES").is_ok_and(|cases| cases == "all")
+}
+
+/// Of the choice of states: `PLEACH_SEED=N` chooses others.
+pub(crate) fn seed() -> u64 {
+    match std::env::var("PLEACH_SEED") {
+        Ok(seed) => seed.parse().expect("PLEACH_SEED is a number"),
+        Err(_) => 1,
+    }
+}
+
+/// The file systems that are looked at: `PLEACH_FS=NAME` chooses one.
+pub(crate) fn kinds() -> Vec<FileSystem> {
+    let kinds = [FileSystem::Ext4, FileSystem::Xfs, FileSystem::Btrfs];
+    let wanted = std::env::var("PLEACH_FS");
+    let wanted = match &wanted {
+        Ok(name) => Some(name.as_str()),
+        Err(_) if all() => None,
+        Err(_) => Some("ext4"),
+    };
+    let found: Vec<_> = kinds
+        .into_iter()
+        .filter(|kind| wanted.is_none_or(|wanted| wanted == kind.name()))
+        .collect();
+    assert!(!found.is_empty(), "PLEACH_FS is ext4, xfs or btrfs");
+    found
 }
 
 /// What is missing to run these tests.
