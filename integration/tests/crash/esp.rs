@@ -17,11 +17,11 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use pleach_integration::crash::campaign::{Outcome, side_by_side};
 use pleach_integration::crash::mount::{FileSystem, Mounted, run};
-use pleach_integration::crash::state::{Cut, Recording};
+use pleach_integration::crash::state::{Asked, Cut, Recording};
 use pleach_integration::crash::vfat::{Operation, Vfat};
 
 use crate::ours::{Pleach, UPGRADE};
-use crate::{Room, all, barriers, with};
+use crate::{Room, all, barriers, seed, with};
 use judge::Judge;
 
 /// As large as is needed for clusters of 4 KiB, which an installation makes.
@@ -183,22 +183,33 @@ struct Failure {
     problems: Vec<String>,
 }
 
-/// Looks at so many different states of each way to write these operations.
+/// How many entries of the log behind an operation are looked at closely.
+const NEAR: usize = 60;
+
+/// Looks at so many different states of each way to write these operations; of all of them, or right
+/// behind the first so many.
 fn look(
     room: &Room,
     watched: &Watched,
     operations: &[Operation],
+    behind: Option<usize>,
     wanted: usize,
     until: usize,
 ) -> Result<(usize, Vec<Failure>)> {
     let (mut seen, mut failures) = (HashSet::new(), Vec::new());
     for eager in EAGER {
         let recording = watched.recording(operations, eager)?;
-        let mut cuts = recording.cuts(wanted, 1);
-        // Those at the end are what is there when all is done.
-        let step = cuts.len().div_ceil(wanted).max(1);
-        cuts.reverse();
-        cuts = cuts.into_iter().step_by(step).collect();
+        let within = match behind {
+            Some(number) => {
+                let place = watched.recording(&operations[..number], eager)?.len();
+                place..place + NEAR
+            }
+            None => 0..usize::MAX,
+        };
+        let mut cuts = recording.cuts(&Asked {
+            within,
+            ..Asked::of_all(wanted, seed())
+        });
         cuts.retain(|cut| seen.insert(recording.disk(*cut).digest()));
         let next = AtomicUsize::new(0);
         let found = Mutex::new(&mut failures);
@@ -258,7 +269,7 @@ fn the_esp_boots_after_a_cut() {
         for doing in DOINGS {
             let watched = Watched::new(room, &pleach, doing)?;
             whole(room, &watched)?;
-            let (number, failures) = look(room, &watched, &watched.operations, wanted, 20)?;
+            let (number, failures) = look(room, &watched, &watched.operations, None, wanted, 20)?;
             states += number;
             if !failures.is_empty() {
                 let kept = keep(room, &watched, &failures)?;
@@ -310,7 +321,7 @@ fn whole(room: &Room, watched: &Watched) -> Result<()> {
 /// On some states a plain second run: it comes to the end.
 fn second_runs(room: &Room, pleach: &Pleach, watched: &Watched) -> Result<usize> {
     let recording = watched.recording(&watched.operations, EAGER[2])?;
-    let cuts = recording.cuts(40, 2);
+    let cuts = recording.cuts(&Asked::of_all(40, seed() + 1));
     let mounted = Mounted::new(
         &watched.disk,
         &room.folder.join("machine"),
@@ -381,7 +392,10 @@ fn no_sync_of_the_esp_is_there_for_nothing() {
                 }
                 let mut without = watched.operations.clone();
                 without.remove(index);
-                let (_, failures) = look(room, &watched, &without, 120, 1)?;
+                let (_, mut failures) = look(room, &watched, &without, Some(index), 60, 1)?;
+                if failures.is_empty() {
+                    failures = look(room, &watched, &without, None, 120, 1)?.1;
+                }
                 let first = failures.first().map(|failure| &failure.problems[0]);
                 *known = first.map(|problem| format!("{}: {problem}", doing.name));
             }
