@@ -168,6 +168,20 @@ impl Sysroot {
         Ok(roots)
     }
 
+    /// The root of the deployment that this process runs in, if it is one of this sysroot: see
+    /// [`with_running_root`](Self::with_running_root).
+    ///
+    /// # Errors
+    /// When deployments cannot be looked at.
+    pub fn running_deployment(&self) -> Result<Option<PathBuf>> {
+        for root in self.roots()? {
+            if self.is_running(&open_dir(self.dir(), &root)?)? {
+                return Ok(Some(root));
+            }
+        }
+        Ok(None)
+    }
+
     /// Names in the folders of deployments, in order, with the folders.
     fn beside_deployments(&self) -> Result<Vec<(PathBuf, String)>> {
         let mut found = Vec::new();
@@ -252,11 +266,11 @@ impl Sysroot {
         }
         for name in found.keys() {
             // Not a branch of somebody's that happens to begin so.
-            let ours = name
-                .split('/')
-                .skip(1)
-                .all(|part| part.parse::<u32>().is_ok());
-            if ours && !(0..deployments.len()).any(|index| wanted(index) == **name) {
+            let parts: Vec<&str> = name.split('/').collect();
+            let is_version = |part: &str| ["0", "1"].contains(&part);
+            let is_one = matches!(parts[..], [_, version, sub, index]
+                if is_version(version) && is_version(sub) && index.parse::<u32>().is_ok());
+            if is_one && !(0..deployments.len()).any(|index| wanted(index) == **name) {
                 set(name, None)?;
             }
         }

@@ -385,8 +385,30 @@ fn what_nobody_needs_goes() {
             second.checksum.as_str(),
         ],
     );
+    // What is somebody else's.
+    let others = [
+        format!("ostree/deploy/os/deploy/{gone}.bak/data"),
+        format!("ostree/deploy/os/deploy/{gone}.9"),
+        "boot/ostree/initramfs-overlays/1.img".to_owned(),
+        "boot/ostree/stray".to_owned(),
+    ];
+    for other in &others {
+        write(&path, other, b"x", 0o644, (0, 0));
+    }
+    ostree(
+        &path,
+        &["refs", "--create=ostree/42", second.checksum.as_str()],
+    );
     let writer = sysroot.writer().unwrap();
     writer.keep(&[]).unwrap();
+    for other in &others {
+        assert!(path.join(other).exists(), "{other} is gone");
+        fs::remove_file(path.join(other)).unwrap();
+    }
+    fs::remove_dir(deploy.join(format!("{gone}.bak"))).unwrap();
+    fs::remove_dir(path.join("boot/ostree/initramfs-overlays")).unwrap();
+    assert!(ostree(&path, &["refs"]).contains("ostree/42"));
+    ostree(&path, &["refs", "--delete", "ostree/42"]);
     assert!(
         ostree(&path, &["refs"]).contains("ostree/container/x"),
         "a branch of somebody else's"
@@ -410,6 +432,66 @@ fn what_nobody_needs_goes() {
     assert!(object.exists());
     writer.prune().unwrap();
     assert!(!object.exists());
+}
+
+#[test]
+fn without_entries_nothing_is_removed() {
+    if !can_run(&["ostree"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (sysroot, first) = deployed(&scratch, "");
+    let path = scratch.path("sysroot");
+    fs::rename(path.join("boot"), path.join("elsewhere")).unwrap();
+    fs::create_dir(path.join("boot")).unwrap();
+    let error = sysroot.writer().unwrap().keep(&[]).unwrap_err();
+    assert!(error.to_string().contains("is /boot mounted?"), "{error}");
+    assert!(path.join(&first.path).join("usr").exists());
+    fs::remove_dir_all(path.join("boot")).unwrap();
+    fs::rename(path.join("elsewhere"), path.join("boot")).unwrap();
+    sysroot.writer().unwrap().keep(&[]).unwrap();
+    assert_eq!(sysroot.deployments().unwrap(), [first]);
+    ostree(&path, &["fsck"]);
+}
+
+/// A rollback to what ostree deployed with a kernel that another deployment has too: only names change.
+#[test]
+fn a_renamed_kernel_keeps_what_else_is_in_its_entry() {
+    if !can_run(&["ostree"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (sysroot, first) = deployed(&scratch, "");
+    let path = scratch.path("sysroot");
+    write(&scratch.path("over"), "lay.img", b"overlay", 0o644, (0, 0));
+    let overlay = scratch.path("over/lay.img");
+    let overlay = format!("--overlay-initrd={}", overlay.display());
+    ostree_admin(
+        &path,
+        &["deploy", "--os=os", &overlay, first.checksum.as_str()],
+    );
+    ostree_admin(
+        &path,
+        &["deploy", "--os=os", "--retain", first.checksum.as_str()],
+    );
+    drop(sysroot);
+    let sysroot = Sysroot::open(&scratch.dir("sysroot")).unwrap();
+    let all = sysroot.deployments().unwrap();
+    let before = all[1].boot_entry.clone().unwrap();
+    assert_eq!(before.initrd.len(), 2, "{before:?}");
+    let writer = sysroot.writer().unwrap();
+    writer.set_default(&all[1]).unwrap();
+    writer.keep(&[]).unwrap();
+    let after = &sysroot.boot_entries().unwrap()[0];
+    assert_eq!((&after.title, after.initrd.len()), (&before.title, 2));
+    for file in after.initrd.iter().chain(&after.linux) {
+        let file = file.trim_start_matches('/');
+        let file = path
+            .join("boot")
+            .join(file.strip_prefix("boot/").unwrap_or(file));
+        assert!(file.is_file(), "{file:?}");
+    }
+    assert_ne!(after.ostree(), before.ostree());
 }
 
 /// Two stateroots are two machines in one: each has its `/var`, and deploying one leaves the other.

@@ -467,6 +467,18 @@ fn a_sysroot_is_mirrored() {
     let again = esp::plan(&entries, &found, &tries(3)).unwrap();
     assert_eq!(show(&again), "");
 
+    // The kernel is there by another of its names, which it keeps.
+    let mut other = found.clone();
+    let old = other.files.keys().next().unwrap().parent().unwrap();
+    let old = old.to_str().unwrap().to_owned();
+    let new = format!("{}ab", &old[..old.len() - 2]);
+    let rename = |path: &Path| path.to_str().unwrap().replace(&old, &new).into();
+    other.entries[0].text = other.entries[0].text.replace(&old, &new);
+    other.entries[0].files = other.entries[0].files.iter().map(|p| rename(p)).collect();
+    other.files = other.files.iter().map(|(p, n)| (rename(p), *n)).collect();
+    let kept = esp::plan(&entries, &other, &tries(3)).unwrap();
+    assert_eq!(show(&kept), "");
+
     // One entry more, by hand, and the kernel of the first is gone: an entry that does not boot.
     let name = entry.name.to_string();
     let text = fs::read_to_string(scratch.path("esp/loader/entries").join(&name)).unwrap();

@@ -134,13 +134,17 @@ impl Import<'_> {
         Ok((image, imported))
     }
 
-    /// Imports an image that is there.
+    /// Imports an image that is there, and gives the commit. Of one that has to be labelled nothing stays.
     #[allow(dead_code, reason = "of the two programs pleach-deploy imports such")]
-    pub(crate) fn run(&self, repo: &Repo, image: &OpenImage) -> Result<Imported> {
+    pub(crate) fn run(&self, repo: &Repo, image: &OpenImage) -> Result<Option<String>> {
         let transaction = repo.transaction(self.transaction_options())?;
         let imported = transaction.import(image.layout(), image.image(), &self.options());
         let imported = imported.with_context(|| format!("reading {}", image.reference()))?;
-        self.commit(image, transaction, &imported.merged)
+        if has_policy(&imported.merged.tree) {
+            return Ok(None);
+        }
+        let imported = self.commit(image, transaction, &imported.merged)?;
+        Ok(Some(imported.checksum))
     }
 
     /// What an image has; layers that were imported with the same cache are not read for it.
@@ -236,7 +240,7 @@ fn kernel(tree: &Tree<Object>) -> Option<String> {
 
 /// Whether libostree may label the files of the commit: there is a configuration, and a policy beside it.
 /// Debian's packages bring the first alone, and it says that none is used.
-fn has_policy<C>(tree: &Tree<C>) -> bool {
+pub(crate) fn has_policy<C>(tree: &Tree<C>) -> bool {
     ["etc/selinux", "usr/etc/selinux"]
         .into_iter()
         .filter_map(|path| tree.lookup(&TreePath::new(path).ok()?))

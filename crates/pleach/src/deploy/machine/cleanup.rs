@@ -38,7 +38,12 @@ impl Cleanup {
             writer.remove_stateroot(stateroot)?;
         }
         let done = machine.settle(&writer)?;
-        Ok(done.then(writer.prune().map_err(Into::into)).end())
+        // What could not be cleaned up may still need its objects.
+        let done = match done {
+            super::Committed::Clean => done.then(writer.prune().map_err(Into::into)),
+            super::Committed::Pending => done,
+        };
+        Ok(done.end())
     }
 }
 

@@ -12,7 +12,7 @@ use pleach_layer_merge::ostree::{Mode, Repo};
 use super::Machine;
 use super::space::{Need, layers_of};
 use crate::cli::image::{self, OpenImage};
-use crate::cli::ostree::Import;
+use crate::cli::ostree::{Import, has_policy};
 use crate::cli::output;
 use crate::cli::private::make_private;
 use crate::compose::BRANCH;
@@ -92,7 +92,11 @@ impl Machine {
         for deployment in self.sysroot.deployments()? {
             there.extend(layers_of(&self.sysroot, &deployment)?);
         }
-        Need::of(image, &merged, &there)?.check(&self.dir, &self.path)?;
+        let mut need = Need::of(image, &merged, &there)?;
+        if has_policy(&merged.tree) {
+            need = need.unpacked();
+        }
+        need.check(&self.dir, &self.path)?;
         drop(merged);
         output::step(&format!("importing {}", image.reference()));
         bring(&self.sysroot, &self.path, image, BRANCH, true)
@@ -125,10 +129,9 @@ pub(crate) fn bring(
     let repo = Repo::open_or_create(&repo, Mode::Bare)?;
     let cache = path.join(INDEXES);
     make_private(&cache)?;
-    let imported = import(branch, Some(image::make(&cache)?), sync).run(&repo, image)?;
-    match imported.has_policy {
-        true => commit_labelled(sysroot, path, image, branch),
-        false => Ok(imported.checksum.parse()?),
+    match import(branch, Some(image::make(&cache)?), sync).run(&repo, image)? {
+        Some(commit) => Ok(commit.parse()?),
+        None => commit_labelled(sysroot, path, image, branch),
     }
 }
 

@@ -93,11 +93,14 @@ impl Where {
         if self.sysroot.is_none() && !path.join("ostree/repo").is_dir() {
             bail!("this machine was not booted from a deployment; name a sysroot with --sysroot");
         }
-        let dir = open_dir(path)?;
-        let sysroot = open(&dir).with_context(|| format!("opening {}", path.display()))?;
-        let booted = match self.sysroot {
-            Some(_) => None,
-            None => booted(&dir)?,
+        let (dir, root) = (open_dir(path)?, open_dir(Path::new("/"))?);
+        let sysroot = open(&dir)
+            .and_then(|sysroot| sysroot.with_running_root(&root))
+            .with_context(|| format!("opening {}", path.display()))?;
+        // Where / is not the directory itself (composefs), the kernel was told.
+        let booted = match (sysroot.running_deployment()?, &self.sysroot) {
+            (None, None) => booted(&dir)?,
+            (running, _) => running,
         };
         Ok(Machine {
             dir,

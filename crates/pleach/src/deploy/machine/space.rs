@@ -67,6 +67,15 @@ impl Need {
         Ok(need)
     }
 
+    /// With the image unpacked beside it, and its contents beside that.
+    pub(super) fn unpacked(self) -> Self {
+        Self {
+            bytes: self.bytes * 3,
+            inodes: self.inodes * 2,
+            ..self
+        }
+    }
+
     /// Refuses what does not fit.
     pub(super) fn check(self, sysroot: &Dir, path: &Path) -> Result<()> {
         let boot = sysroot.open_dir("boot").context("opening boot")?;
@@ -106,7 +115,8 @@ fn fits(dir: &Dir, path: &Path, bytes: u64, inodes: u64) -> Result<()> {
 
 /// Digests of the layers whose files a deployment's commit has put into the repository.
 pub(super) fn layers_of(sysroot: &Sysroot, deployment: &Deployment) -> Result<BTreeSet<String>> {
-    let Some(manifest) = sysroot.manifest(&deployment.checksum)? else {
+    // One without its commit has put nothing there that can be relied on.
+    let Ok(Some(manifest)) = sysroot.manifest(&deployment.checksum) else {
         return Ok(BTreeSet::new());
     };
     let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap_or_default();

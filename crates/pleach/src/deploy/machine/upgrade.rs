@@ -86,7 +86,8 @@ impl How {
             .is_some_and(|held| held.as_ref().is_some_and(|h| h.digest == next.digest))
         {
             output::print(&format!("{name}@{} is deployed already\n", next.digest))?;
-            // What a run before this one could not remove.
+            // What a run before this one could not remove, and what is staged: it is not asked for any more.
+            staged::forget(machine)?;
             return machine.settle(&writer).map(super::Committed::end);
         }
         let mut here = held.iter().flatten();
