@@ -6,6 +6,7 @@
 mod accounts;
 mod cloud_init;
 mod credentials;
+mod database;
 mod definition;
 mod image_units;
 mod machine;
@@ -26,6 +27,7 @@ pub const RULES: &[&[Rule]] = &[
     machine::RULES,
     tools::RULES,
     podman::RULES,
+    database::RULES,
     cloud_init::RULES,
     credentials::RULES,
 ];

@@ -92,6 +92,7 @@ fn facts() -> Facts {
         declarations: set(&["/usr/lib/sysusers.d/50-pleach.conf"]),
         declared: set(&["/var/site"]),
         left_behind: set(&["/var/data"]),
+        named_paths: set(&["/var/named/data/postmaster.pid"]),
         withdrawn: true,
         ..Facts::default()
     }
@@ -159,6 +160,7 @@ fn rows() -> Vec<Planted> {
         machine(),
         tools(),
         podman(),
+        database(),
         credentials(),
         cloud_init(),
     ]
@@ -499,6 +501,93 @@ fn podman() -> Vec<Planted> {
             more(format!("{STORAGE}/other/{}/merged", id('b')), root('Y', "rw"))),
         row!("container-mounts" Units, Derive => Etc, units("mounted"), units("tentative")),
         row!("container-mounts" Units, Derive => Etc, units("mounted"), root_unit('b', state("mounted"))),
+    ]
+}
+
+/// A cluster as initdb makes it on two machines, and what is wrong with one of its files.
+fn database() -> Vec<Planted> {
+    const CLUSTER: &str = "/var/lib/site/data";
+    const CONTROL: &str = "global/pg_control";
+    const SEGMENT: &str = "pg_wal/000000010000000000000001";
+    const LOCK: &str = "postmaster.pid";
+    let owned =
+        |kind: &str, mode: &str| json!({ "type": kind, "mode": mode, "uid": 102, "gid": 103 });
+    let sized = |size: u64, digest: &str| {
+        let file = with(owned("file", "0600"), "size", json!(size));
+        with(file, "digest", json!(digest))
+    };
+    let (a, b, c) = (
+        |size| sized(size, "sha256:a"),
+        |size| sized(size, "sha256:b"),
+        |size| sized(size, "sha256:c"),
+    );
+    let at = |top: &str, name: &str, left: Value, right: Value| {
+        let path = format!("{top}/{name}");
+        entry("paths", path.trim_end_matches('/'), left, right)
+    };
+    let segment = 16 << 20;
+    let files = |top: &str| {
+        let directories = ["", "base", "global", "pg_wal", "pg_xact"];
+        let directories = directories.map(|name| {
+            let directory = owned("directory", "0700");
+            at(top, name, directory.clone(), directory)
+        });
+        let files = [
+            ("PG_VERSION", c(3), c(3)),
+            ("pg_hba.conf", c(100), c(100)),
+            (CONTROL, a(8192), b(8192)),
+            (SEGMENT, a(segment), b(segment)),
+            (LOCK, a(99), b(100)),
+        ];
+        let files = files.map(|(name, left, right)| at(top, name, left, right));
+        Vec::from_iter(directories.into_iter().chain(files))
+    };
+    let row =
+        |fault: Vec<Entry>| row!("database-cluster" Paths, Derive => Etc, files(CLUSTER), fault);
+    let fault = |name, left, right| row(vec![at(CLUSTER, name, left, right)]);
+    let both = |name, value: Value| fault(name, value.clone(), value);
+    vec![
+        // A file of the cluster that is the same on each machine.
+        fault("pg_hba.conf", a(100), b(100)),
+        fault("PG_VERSION", a(3), b(3)),
+        fault("pg_wal/000000010000000000000002", a(segment), b(segment)),
+        // One of its own that is not there, or not as it should be.
+        fault(CONTROL, a(8192), NONE),
+        fault(SEGMENT, NONE, b(segment)),
+        fault(LOCK, a(99), NONE),
+        fault(CONTROL, a(8192), with(b(8192), "mode", json!("0644"))),
+        fault(SEGMENT, a(segment), with(b(segment), "gid", json!(0))),
+        fault(
+            LOCK,
+            a(99),
+            with(b(99), "xattrs", json!({ "user.note": "x" })),
+        ),
+        fault(
+            LOCK,
+            with(a(99), "uid", json!(0)),
+            with(b(99), "uid", json!(0)),
+        ),
+        // Sizes that none of them has: one that was cut, empty, or grew.
+        fault(CONTROL, a(8192), b(4096)),
+        fault(CONTROL, a(4096), b(4096)),
+        fault(SEGMENT, a(segment), b(2 * segment)),
+        fault(SEGMENT, a(0), b(0)),
+        fault(SEGMENT, a(segment + 1), b(segment + 1)),
+        fault(LOCK, a(99), b(199)),
+        // The cluster is one and the same, and its WAL is not.
+        both(CONTROL, a(8192)),
+        // No cluster: what every one has is missing, it is open to others, or no directory.
+        both("PG_VERSION", NONE),
+        both("pg_xact", NONE),
+        both("pg_wal", with(owned("directory", "0700"), "uid", json!(0))),
+        both("", owned("directory", "0755")),
+        both("", owned("symlink", "0777")),
+        both("base", owned("file", "0700")),
+        row(vec![at("/var/other", CONTROL, a(8192), b(8192))]),
+        row(vec![at("/var/other", LOCK, a(99), b(99))]),
+        // One that is no machine's data, and one with a file that the document brings.
+        row(files("/etc/data")),
+        row(files("/var/named/data")),
     ]
 }
 
