@@ -3,6 +3,7 @@
 //! upgrade, which is what it does next, is what is cut then.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -80,9 +81,15 @@ fn survives(setting: &Setting, name: &str, seed: u64) -> Result<()> {
             number <= 3 * KILLS,
             "{kills} of {number} kills cut an upgrade"
         );
+        let started = Instant::now();
         let mut boot = machine.start()?;
         let came = boot.wait_for("churn: up ");
-        up.push(came.with_context(|| format!("after kill {number}, in {}", folder.display()))?);
+        let came = came.with_context(|| format!("after kill {number}, in {}", folder.display()))?;
+        println!(
+            "{name}: after kill {number}: {came} in {:.0} s",
+            started.elapsed().as_secs_f64()
+        );
+        up.push(came);
         boot.wait_for("churn: begin")?;
         if kills == KILLS {
             // What was cut so often still comes to its end.
@@ -94,9 +101,18 @@ fn survives(setting: &Setting, name: &str, seed: u64) -> Result<()> {
         random = random
             .wrapping_mul(6364136223846793005)
             .wrapping_add(1442695040888963407);
-        std::thread::sleep(whole.mul_f64((random >> 32) as f64 / f64::from(u32::MAX)));
+        let wait = whole.mul_f64((random >> 32) as f64 / f64::from(u32::MAX));
+        std::thread::sleep(wait);
         boot.kill()?;
-        kills += usize::from(!boot.said()?.contains("churn: done"));
+        let cut = !boot.said()?.contains("churn: done");
+        kills += usize::from(cut);
+        // Whoever ends the suite early still sees how far it came.
+        println!(
+            "{name}: kill {}, {:.1} s into an upgrade{}",
+            number + 1,
+            wait.as_secs_f64(),
+            if cut { "" } else { ", which was through" }
+        );
     }
     let versions = |version: &str| up.iter().filter(|line| line.ends_with(version)).count();
     println!(
@@ -134,7 +150,9 @@ impl Machine {
                     fs::write(units.join("churn.service"), UNIT)?;
                     let wants = units.join("multi-user.target.wants");
                     run("mkdir", &["-p".as_ref(), wants.as_ref()])?;
-                    std::os::unix::fs::symlink("../churn.service", wants.join("churn.service"))?;
+                    symlink("../churn.service", wants.join("churn.service"))?;
+                    // A login prompt hangs up whatever else writes to its terminal.
+                    symlink("/dev/null", units.join("serial-getty@ttyS0.service"))?;
                 }
             }
             Ok(())
