@@ -607,7 +607,7 @@ mod tests {
             &[24],
         );
         // There are no more of those that are whole.
-        check(Asked::of_all(100, 1), 33, &[]);
+        check(Asked::of_all(80, 1), 33, &[]);
     }
 
     #[test]
