@@ -1,6 +1,7 @@
 //! What the kernel makes of the machine it finds. No two boots of an emulated machine leave exactly the
 //! same memory free, but not every pair shows it, so the control cannot be asked.
 
+use pleach_booted_state::model::SocketOwner;
 use pleach_booted_state::{Difference, SectionName, Snapshot};
 
 use crate::{Class, Context, Route, Rule};
@@ -46,6 +47,18 @@ pub(super) const RULES: &[Rule] = &[
         section: SectionName::Sysctls,
         covers: |context, difference| {
             context.has(Route::Ignition) && difference.key.as_deref() == Some("fs.quota.syncs")
+        },
+    },
+    Rule {
+        name: "udev-workers",
+        reason: "systemd-udevd forks workers while devices are set up, and each holds its control socket until it is idle for some seconds; who holds it besides is compared",
+        class: Class::Machine,
+        section: SectionName::ListeningSockets,
+        covers: |context, difference| {
+            let attribute = difference.attribute.as_deref().unwrap_or_default();
+            difference.key.as_deref() == Some(UDEV)
+                && attribute.starts_with("owners.")
+                && lasting(context.left.1) == lasting(context.right.1)
         },
     },
 ];
@@ -120,4 +133,22 @@ fn default_size(context: &Context<'_>, difference: &Difference) -> bool {
         (Some(said), Some(half)) => (said - half).abs() * 20.0 < half,
         _ => false,
     }
+}
+
+/// The socket by which udevadm speaks to systemd-udevd.
+const UDEV: &str = "unix seqpacket /run/udev/control";
+
+/// Who holds it, but for the workers; none where there is no such socket.
+fn lasting(snapshot: &Snapshot) -> Option<Vec<&SocketOwner>> {
+    let socket = snapshot.listening_sockets.entries()?.get(UDEV)?;
+    let worker = |owner: &&SocketOwner| {
+        owner.unit == "systemd-udevd.service" && owner.process == "(udev-worker)"
+    };
+    Some(
+        socket
+            .owners
+            .iter()
+            .filter(|owner| !worker(owner))
+            .collect(),
+    )
 }

@@ -358,6 +358,15 @@ fn machine() -> Vec<Planted> {
     let tmpfs = |size: &str| json!([{ "fs_type": "tmpfs", "source": { "named": "tmpfs" }, "root": "/", "options": [], "fs_options": [], "amounts": { "size": size } }]);
     let manager =
         |left: &str, right: &str| entry("manager", "DefaultTasksMax", json!(left), json!(right));
+    let udev = "unix seqpacket /run/udev/control";
+    let worker = ("systemd-udevd.service", "(udev-worker)");
+    let lasting = ("systemd-udevd.service", "systemd-udevd");
+    let held = |owners: &[(&str, &str)]| {
+        let owners = owners
+            .iter()
+            .map(|(unit, process)| json!({ "unit": unit, "process": process }));
+        json!({ "count": 1, "owners": owners.collect::<Vec<_>>() })
+    };
     vec![
         row!("share-of-memory" Sysctls, Derive => Etc,
             [sysctl("kernel.threads-max", "1000", "1005")],
@@ -371,6 +380,18 @@ fn machine() -> Vec<Planted> {
         row!("share-of-memory" Manager, Derive => Etc,
             [manager("1000", "1005")],
             [manager("1000", "1050")]),
+        row!("udev-workers" ListeningSockets, Derive => Etc,
+            [entry("listening_sockets", udev, held(&[worker, lasting]), held(&[lasting]))],
+            [entry("listening_sockets", udev, held(&[worker, lasting]), held(&[]))]),
+        row!("udev-workers" ListeningSockets, Derive => Etc,
+            [entry("listening_sockets", udev, held(&[lasting]), held(&[worker, lasting]))],
+            [entry("listening_sockets", udev, held(&[lasting]), held(&[worker, ("a.service", "a")]))]),
+        row!("udev-workers" ListeningSockets, Derive => Etc,
+            [entry("listening_sockets", udev, held(&[lasting]), held(&[worker, lasting]))],
+            [entry("listening_sockets", udev, held(&[lasting]), held(&[lasting, ("a.service", "(udev-worker)")]))]),
+        row!("udev-workers" ListeningSockets, Derive => Etc,
+            [entry("listening_sockets", udev, held(&[lasting]), held(&[worker, lasting]))],
+            [entry("listening_sockets", "unix seqpacket /run/other", held(&[lasting]), held(&[worker, lasting]))]),
         row!("work-of-ignition" Sysctls, Derive => Ignition,
             [sysctl("fs.quota.syncs", "8", "16")],
             [sysctl("fs.quota.warnings", "0", "1")]),
