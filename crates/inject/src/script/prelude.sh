@@ -15,7 +15,16 @@ fail() {
 parents() {
     parent=$(readlink -mn -- "${1%/*}/" && printf .)
     parent=${parent%.}
-    (umask 022 && mkdir -p -- "$parent")
+    made "$parent"
+}
+
+# made PATH: a directory, root's own also where the one above it gives its group to what is made in it.
+made() {
+    if [ -z "$1" ] || [ -d "$1" ]; then return; fi
+    made "${1%/*}"
+    mkdir -- "$1"
+    chown -- 0:0 "$1"
+    chmod -- 00755 "$1"
 }
 
 # clear PATH OVERWRITE: nothing is there afterwards.
@@ -49,6 +58,7 @@ amend() {
     else
         parents "$1"
         (set -C && : >"$1")
+        chown -- 0:0 "$1"
         if [ "$mode" = - ]; then mode=0644; fi
     fi
     cat >>"$1"
@@ -63,6 +73,7 @@ directory() {
     if [ ! -d "$1" ]; then
         parents "$1"
         mkdir -- "$1"
+        chown -- 0:0 "$1"
         if [ "$mode" = - ]; then mode=00755; fi
     fi
     if [ "$4" != - ]; then chown -- "$4" "$1"; fi
