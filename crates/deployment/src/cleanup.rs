@@ -18,7 +18,7 @@ use crate::error::{Error, Result, io, ostree as failed};
 use crate::loader::{LOADER, Loader, gone, names};
 use crate::stage::{Writer, seal};
 use crate::sysroot::{Sysroot, stateroot_path};
-use crate::walk::open_dir;
+use crate::walk::{open_dir, open_dir_if_there};
 use crate::{kernel, record};
 
 impl Writer<'_> {
@@ -311,13 +311,10 @@ fn deployment(name: &str) -> Option<&str> {
 
 /// Names in a directory, in order; none where it is not there. What is no text is none of ours.
 fn names_if_there(dir: &Dir, path: &Path) -> Result<Vec<String>> {
-    let names = match open_dir(dir, path) {
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Vec::new());
-        }
-        opened => names(&opened?, path)?,
+    let Some(dir) = open_dir_if_there(dir, path)? else {
+        return Ok(Vec::new());
     };
-    Ok(names
+    Ok(names(&dir, path)?
         .into_iter()
         .filter_map(|name| name.into_string().ok())
         .collect())

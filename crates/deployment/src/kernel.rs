@@ -143,8 +143,7 @@ pub(crate) fn install(
             }
             opened => opened.map_err(io("open", modules.join(name)))?,
         };
-        let there = to.symlink_metadata(&target).is_ok();
-        if !there && !link(sysroot, &others, &to, &target)? {
+        if !is_there(sysroot, &others, &to, &target)? {
             copy(opened, &to, &target, &path, durable)?;
         }
         found.push(Some(format!("/{}/{target}", path.display())));
@@ -165,9 +164,7 @@ pub(crate) fn rename(sysroot: &Dir, old: &str, new: &str, durable: Durable) -> R
     let (from, to) = (open_dir(sysroot, &old)?, open_dir(sysroot, &new)?);
     for name in names(&from, &old)? {
         let name = name.to_string_lossy();
-        if to.symlink_metadata(&*name).is_err()
-            && !link(sysroot, std::slice::from_ref(&old), &to, &name)?
-        {
+        if !is_there(sysroot, std::slice::from_ref(&old), &to, &name)? {
             let file = from.open(&*name).map_err(io("open", old.join(&*name)))?;
             copy(file, &to, &name, &new, durable)?;
         }
@@ -189,9 +186,12 @@ fn others(sysroot: &Dir, name: &str) -> Result<Vec<PathBuf>> {
     Ok(others)
 }
 
-/// Whether a file could be had from one of the folders where it is already.
-fn link(sysroot: &Dir, folders: &[PathBuf], to: &Dir, name: &str) -> Result<bool> {
+/// Whether a file is there, or could be linked from one of the folders where it may be already.
+fn is_there(sysroot: &Dir, folders: &[PathBuf], to: &Dir, name: &str) -> Result<bool> {
     use rustix::io::Errno;
+    if to.symlink_metadata(name).is_ok() {
+        return Ok(true);
+    }
     for folder in folders {
         let linked = sysroot.hard_link(folder.join(name), to, name);
         let Err(error) = linked else { return Ok(true) };

@@ -16,7 +16,7 @@ use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, OpenOptions, OpenOptionsE
 use crate::boot_entry::{self, BootEntry};
 use crate::error::{Error, Result, io};
 use crate::kernel;
-use crate::walk::open_dir;
+use crate::walk::{open_dir, open_dir_if_there};
 
 /// Makes what was written outlast a power failure; does nothing for a sysroot that no machine boots from.
 #[derive(Debug, Clone, Copy)]
@@ -123,11 +123,8 @@ impl<'a> Loader<'a> {
     /// Where the links of a kernel's name lead.
     fn links_of(&self, stateroot: &str, name: &str) -> Result<Vec<PathBuf>> {
         let path = self.links.join(stateroot).join(name);
-        let dir = match open_dir(self.root, &path) {
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                return Ok(Vec::new());
-            }
-            dir => dir?,
+        let Some(dir) = open_dir_if_there(self.root, &path)? else {
+            return Ok(Vec::new());
         };
         let read = |name: OsString| {
             dir.read_link_contents(&name)

@@ -48,6 +48,14 @@ pub(crate) fn open_dir(dir: &Dir, path: impl AsRef<Path>) -> Result<Dir> {
     Ok(Dir::from_std_file(fd.into()))
 }
 
+/// The same, where it need not be there.
+pub(crate) fn open_dir_if_there(dir: &Dir, path: impl AsRef<Path>) -> Result<Option<Dir>> {
+    match open_dir(dir, path) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
 pub(crate) fn open_at(parent: impl AsFd, name: &OsStr, path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(io("open directory", path))

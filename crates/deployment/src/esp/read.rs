@@ -9,7 +9,7 @@ use super::plan::{BootFile, Esp, EspEntry, RootEntry};
 use super::{ENTRIES, EntryName, HIDDEN, KERNELS, PART};
 use crate::boot_entry::{self, BootEntry};
 use crate::error::{Error, Result, io};
-use crate::walk::{TreeLimits, open_dir, walk};
+use crate::walk::{TreeLimits, open_dir, open_dir_if_there, walk};
 
 /// Most bytes of an entry.
 const MAX_ENTRY: u64 = 64 << 10;
@@ -62,7 +62,7 @@ pub fn read_root(sysroot: &Dir) -> Result<Vec<RootEntry>> {
 /// What of ours is on a mounted ESP; nothing of it need be there.
 pub fn read(esp: &Dir) -> Result<Esp> {
     let mut found = Esp::default();
-    if let Some(entries) = if_there(esp, ENTRIES)? {
+    if let Some(entries) = open_dir_if_there(esp, ENTRIES)? {
         for (file_name, name) in names(&entries, ENTRIES)? {
             let text = text(&entries, &file_name)?;
             let entry = BootEntry::parse(Path::new(&file_name), &text)?;
@@ -84,7 +84,7 @@ pub fn read(esp: &Dir) -> Result<Esp> {
         }
         found.unfinished.sort();
     }
-    if let Some(kernels) = if_there(esp, KERNELS)? {
+    if let Some(kernels) = open_dir_if_there(esp, KERNELS)? {
         walk(&kernels, &TreeLimits::default(), &mut |_, path, stat| {
             let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
             if kind == rustix::fs::FileType::RegularFile {
@@ -145,14 +145,6 @@ fn alike(esp: &Dir, one: &Path, other: &Path) -> Result<bool> {
         }
         first.consume(length);
         second.consume(length);
-    }
-}
-
-fn if_there(dir: &Dir, path: &str) -> Result<Option<Dir>> {
-    match open_dir(dir, path) {
-        Ok(dir) => Ok(Some(dir)),
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
     }
 }
 

@@ -27,7 +27,7 @@ impl Cleanup {
         let writer = machine.writer()?;
         if self.staged {
             staged::forget(&machine)?;
-        } else if staged::read(&machine)?.is_some_and(|prepared| prepared.failed.is_none()) {
+        } else if staged::is_waiting(&machine) {
             bail!("an upgrade is staged, which this would remove: say so with --staged");
         }
         if let Some(stateroot) = &self.stateroot {

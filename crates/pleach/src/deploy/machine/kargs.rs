@@ -41,7 +41,7 @@ impl Kargs {
             output::print("nothing to change\n")?;
             return Ok(End::Fine);
         }
-        if staged::read(&machine)?.is_some_and(|prepared| prepared.failed.is_none()) {
+        if staged::is_waiting(&machine) {
             bail!(
                 "an upgrade is staged, which this would remove: `pleach deploy finalize` carries it out now, `pleach deploy cleanup --staged` drops it"
             );

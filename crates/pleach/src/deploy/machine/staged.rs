@@ -36,9 +36,9 @@ pub(super) struct Prepared {
     staged: Staged,
     /// The deployment whose /etc is to be merged into it.
     from: std::path::PathBuf,
-    pub(super) record: Record,
+    record: Record,
     /// Why it was not carried out, if it was tried.
-    pub(super) failed: Option<String>,
+    failed: Option<String>,
 }
 
 /// The version of the file's form.
@@ -111,12 +111,9 @@ fn remembered(machine: &Machine) -> Remembered {
     }
 }
 
-/// What is prepared on a machine, or was and failed; of what is lost, nothing.
-pub(super) fn read(machine: &Machine) -> Result<Option<Prepared>> {
-    Ok(match remembered(machine) {
-        Remembered::Prepared(prepared) => Some(*prepared),
-        Remembered::Nothing | Remembered::Damaged(_) => None,
-    })
+/// Whether something is prepared that was not tried yet.
+pub(super) fn is_waiting(machine: &Machine) -> bool {
+    matches!(remembered(machine), Remembered::Prepared(prepared) if prepared.failed.is_none())
 }
 
 /// For `status`, which tells whatever there is: a power cut, another program or an older one may have left
