@@ -104,8 +104,7 @@ pub(crate) fn checksum(deployment: &Dir, others: &[(Dir, String)]) -> Result<Str
             }
         }
     }
-    let digits = hash.finalize();
-    Ok(digits.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(hash.finalize()))
 }
 
 /// Brings them there under one of its [names](names_of). A file that is there is whole, since it got its

@@ -308,10 +308,10 @@ fn whole(room: &Room, watched: &Watched) -> Result<()> {
     };
     recording.disk(end).write(&file)?;
     run(Command::new("fsck.vfat").arg("-n").arg(&image))?;
-    let tree = judge::Tree::of_image(&image)?;
+    let (tree, unreadable) = judge::Tree::of_image(&image)?;
     ensure!(
-        tree == watched.judge.end,
-        "{tree:#?}\n{:#?}",
+        tree == watched.judge.end && unreadable.is_empty(),
+        "{tree:#?}\n{unreadable:?}\n{:#?}",
         watched.judge.end
     );
     std::fs::remove_file(&image)?;
@@ -334,7 +334,7 @@ fn second_runs(room: &Room, pleach: &Pleach, watched: &Watched) -> Result<usize>
             .disk(**cut)
             .write(&std::fs::File::create(&image)?)?;
         let _ = std::fs::remove_dir_all(pleach.esp());
-        judge::Tree::of_image(&image)?.write(pleach.esp())?;
+        judge::Tree::of_image(&image)?.0.write(pleach.esp())?;
         let outcome = Outcome::of(&mut pleach.command(mounted.path(), CLEANUP))?;
         ensure!(
             outcome.done,

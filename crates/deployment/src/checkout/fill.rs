@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cap_std::fs::{Dir, File};
@@ -27,8 +27,32 @@ pub(super) struct Job {
 
 /// As many as are worth it: they wait for each other in the file system.
 const MOST_WORKERS: usize = 4;
-/// Directories that wait to be filled; each is an open file.
-const WAITING: usize = 64;
+/// Directories that are handed over at once: whoever waits for one is woken as often.
+const BATCH: usize = 8;
+/// Batches that wait to be filled; each directory is an open file.
+const WAITING: usize = 8;
+
+/// Where jobs are handed to workers.
+pub(super) struct Jobs {
+    sender: SyncSender<Vec<Job>>,
+    batch: Vec<Job>,
+}
+
+impl Jobs {
+    /// # Errors
+    /// When all workers have ended, for a reason that [`with_workers`] tells.
+    pub(super) fn add(&mut self, job: Job) -> std::result::Result<(), SendError<Vec<Job>>> {
+        self.batch.push(job);
+        match self.batch.len() < BATCH {
+            true => Ok(()),
+            false => self.hand_over(),
+        }
+    }
+
+    fn hand_over(&mut self) -> std::result::Result<(), SendError<Vec<Job>>> {
+        self.sender.send(std::mem::take(&mut self.batch))
+    }
+}
 
 /// Gives `make` what takes jobs, and ends when all are done: `false` where one of them is for libostree.
 ///
@@ -36,7 +60,7 @@ const WAITING: usize = 64;
 /// That of `make`, or the first of a worker.
 pub(super) fn with_workers(
     objects: &Dir,
-    make: impl FnOnce(&SyncSender<Job>) -> Result<()>,
+    make: impl FnOnce(&mut Jobs) -> Result<()>,
 ) -> Result<bool> {
     let workers = std::thread::available_parallelism().map_or(1, Into::into);
     let (sender, receiver) = sync_channel(WAITING);
@@ -50,8 +74,14 @@ pub(super) fn with_workers(
             .collect();
         // Where no worker is left, nobody takes what is sent.
         drop(receiver);
-        let made = make(&sender);
-        drop(sender);
+        let mut jobs = Jobs {
+            sender,
+            batch: Vec::with_capacity(BATCH),
+        };
+        let made = make(&mut jobs);
+        // Workers that have ended say why.
+        let _ = jobs.hand_over();
+        drop(jobs);
         let ends = workers.into_iter().map(|worker| {
             let end = worker.join();
             end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -64,12 +94,14 @@ pub(super) fn with_workers(
 }
 
 /// Ends without an error, and with `false`, at what is for libostree.
-fn work(objects: &Dir, jobs: &Mutex<Receiver<Job>>) -> Result<bool> {
+fn work(objects: &Dir, jobs: &Mutex<Receiver<Vec<Job>>>) -> Result<bool> {
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = next else { return Ok(true) };
-        if !job.carry_out(objects)? {
-            return Ok(false);
+        let Ok(batch) = next else { return Ok(true) };
+        for job in batch {
+            if !job.carry_out(objects)? {
+                return Ok(false);
+            }
         }
     }
 }

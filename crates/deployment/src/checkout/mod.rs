@@ -10,7 +10,6 @@ mod objects;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 
 use cap_std::fs::Dir;
 use ostree_ext::ostree;
@@ -18,7 +17,7 @@ use rustix::fs::Mode;
 
 use crate::error::{Result, io};
 use crate::walk::{open_at, open_dir};
-use fill::Job;
+use fill::{Job, Jobs};
 use objects::{Child, Directory, Metadata};
 
 /// Whether a commit is one that libostree has to deploy: its labels come from a policy of its own, its `/etc`
@@ -61,7 +60,7 @@ pub(crate) fn check_out(
     let tree = Directory::read(repo, &root.tree)?;
     let etc = usr_etc(repo, &tree)?;
     let made = fill::with_workers(&objects, |jobs| {
-        let walk = Walk { repo, jobs };
+        let mut walk = Walk { repo, jobs };
         let mut path = PathBuf::from(name);
         let fd = make(parent.as_fd(), name, &path)?;
         let etc = etc.map(|etc| Child {
@@ -97,13 +96,13 @@ fn open(parent: impl AsFd, name: &str, path: &Path) -> Result<Arc<OwnedFd>> {
 
 struct Walk<'a> {
     repo: &'a ostree::Repo,
-    jobs: &'a SyncSender<Job>,
+    jobs: &'a mut Jobs,
 }
 
 impl Walk<'_> {
     /// A directory that is there and empty. With `copy`, files are not linked: they are to be changed.
     fn directory(
-        &self,
+        &mut self,
         fd: Arc<OwnedFd>,
         path: &mut PathBuf,
         tree: Directory,
@@ -121,8 +120,7 @@ impl Walk<'_> {
             metadata: Metadata::read(self.repo, meta)?,
             copy,
         };
-        if self.jobs.send(job).is_err() {
-            // All workers have ended, for a reason that is told when this has.
+        if self.jobs.add(job).is_err() {
             return Ok(());
         }
         for child in &tree.directories {
@@ -132,7 +130,7 @@ impl Walk<'_> {
     }
 
     fn child(
-        &self,
+        &mut self,
         fd: &Arc<OwnedFd>,
         path: &mut PathBuf,
         child: &Child,

@@ -97,16 +97,11 @@ fn bytes(value: &Variant) -> Result<Vec<u8>> {
 }
 
 fn checksum(value: &Variant) -> Result<String> {
-    use std::fmt::Write as _;
     let bytes = bytes(value)?;
     if bytes.len() != 32 {
         return Err(bad("a checksum"));
     }
-    let mut digits = String::with_capacity(64);
-    for byte in bytes {
-        let _ = write!(digits, "{byte:02x}");
-    }
-    Ok(digits)
+    Ok(hex::encode(bytes))
 }
 
 /// The first of a tuple: the name of one entry.

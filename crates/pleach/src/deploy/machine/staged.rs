@@ -84,8 +84,7 @@ impl File {
 
 fn digest(prepared: &Prepared) -> serde_json::Result<String> {
     let text = serde_json::to_vec(prepared)?;
-    let digest = Sha256::digest(&text);
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(Sha256::digest(&text)))
 }
 
 /// What a machine remembers.
