@@ -42,12 +42,12 @@ impl Work {
             (Some(derivation), _) => {
                 let paths = derivation.provenance.iter();
                 paths
-                    .map(|(path, _)| self.in_etc(&path.to_string()))
+                    .flat_map(|(path, _)| self.put(&path.to_string()))
                     .collect()
             }
             (None, Some(plan)) => changed(plan).collect(),
             (None, None) => {
-                let image = image.iter().map(|path| self.in_etc(path));
+                let image = image.iter().flat_map(|path| self.put(path));
                 image.chain(rest.iter().cloned()).collect()
             }
         };
@@ -99,6 +99,22 @@ impl Work {
                 .filter_map(|path| below("/etc/", path))
                 .collect(),
         }
+    }
+
+    /// What other routes put where an image has a path: that, and the folders above it that only `/usr`
+    /// has.
+    fn put(&self, path: &str) -> Vec<String> {
+        let own = self.in_etc(path);
+        let mut put = vec![own.clone()];
+        if own != path {
+            let folders = Path::new(&own).ancestors().skip(1);
+            let missing = folders.take_while(|folder| {
+                let folder = TreePath::new(&*folder.to_string_lossy());
+                folder.is_ok_and(|folder| self.merged.tree().get(&folder).is_none())
+            });
+            put.extend(missing.map(|folder| folder.display().to_string()));
+        }
+        put
     }
 
     /// Where other routes have what an image has in `/usr` because it was asked to.
