@@ -1,5 +1,6 @@
 //! What test binaries print, read back: counts, skips and JUnit.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// How one test ended.
@@ -28,6 +29,8 @@ pub(crate) struct Reader {
     pub(crate) cases: Vec<Case>,
     /// What a suite said of the machine it ran on: lines `property NAME = VALUE`.
     pub(crate) properties: Vec<(String, String)>,
+    /// The folder of its package, by the name of a test binary: many packages call theirs the same.
+    pub(crate) folders: BTreeMap<String, String>,
     /// Lines that begin with `SKIP` and were not captured; which test they are of is known at the end
     /// of the suite.
     skips: Vec<String>,
@@ -40,7 +43,7 @@ impl Reader {
     /// Takes one line; says whether a person wants to see it. What tests printed that passed is
     /// hidden, except the reason of a skip.
     pub(crate) fn line(&mut self, line: &str) -> bool {
-        if let Some(name) = suite(line) {
+        if let Some(name) = suite(line, &self.folders) {
             self.suite = name;
         } else if let Some((name, value)) = property(line) {
             self.properties.push((name.to_owned(), value.to_owned()));
@@ -81,14 +84,14 @@ impl Reader {
 }
 
 impl Reader {
-    /// A package was ended before its tests were done.
-    pub(crate) fn ended(&mut self, package: &str, why: &str) {
+    /// A tier was ended before its tests were done.
+    pub(crate) fn ended(&mut self, tier: &str, why: &str) {
         self.settle_skips();
         self.captured = None;
         self.in_successes = false;
         self.cases.push(Case {
             suite: std::mem::take(&mut self.suite),
-            name: format!("all of {package}"),
+            name: format!("all of the tier {tier}"),
             outcome: Outcome::Failed,
             detail: why.to_owned(),
         });
@@ -118,7 +121,7 @@ impl Reader {
 }
 
 /// `     Running tests/it/main.rs (target/debug/deps/it-…)`, `   Doc-tests pleach_vm`.
-fn suite(line: &str) -> Option<String> {
+fn suite(line: &str, folders: &BTreeMap<String, String>) -> Option<String> {
     let line = line.trim_start();
     if let Some(name) = line.strip_prefix("Doc-tests ") {
         return Some(format!("{name} doc"));
@@ -127,10 +130,8 @@ fn suite(line: &str) -> Option<String> {
     let (source, binary) = rest.rsplit_once(" (")?;
     let file = binary.trim_end_matches(')').rsplit('/').next()?;
     let stem = file.rsplit_once('-').map_or(file, |(stem, _)| stem);
-    Some(format!(
-        "{stem} {}",
-        source.trim_start_matches("unittests ")
-    ))
+    let of = folders.get(file).map_or(stem, String::as_str);
+    Some(format!("{of} {}", source.trim_start_matches("unittests ")))
 }
 
 fn property(line: &str) -> Option<(&str, &str)> {

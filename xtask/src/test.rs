@@ -1,18 +1,20 @@
 //! `cargo xtask test`: everything, in tiers, with counts that hide nothing.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 
 use crate::libtest::{Case, Outcome, Reader, junit};
 use crate::watch::watch;
 use crate::workspace::Workspace;
 use crate::{setup, tidy};
 
-/// How long a package may say nothing: longer than any one test takes.
+/// How long a tier may say nothing: longer than any one test takes.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// Run the tests.
@@ -41,7 +43,7 @@ pub(crate) struct Test {
 
 /// How much of the world a test needs.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Tier {
+pub(crate) enum Tier {
     /// Crates that need no C library and no tool.
     Unit,
     /// Real skopeo, registry, ostree and QEMU, nothing booted.
@@ -53,8 +55,16 @@ enum Tier {
 impl Tier {
     const ALL: [Self; 3] = [Self::Unit, Self::Integration, Self::Vm];
 
-    /// Each package is tested alone, so that none leans on a feature that another turned on.
-    fn packages(self) -> &'static [&'static str] {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Integration => "integration",
+            Self::Vm => "vm",
+        }
+    }
+
+    /// What is tested together: cargo builds what they have in common once.
+    pub(crate) fn packages(self) -> &'static [&'static str] {
         match self {
             Self::Unit => &[
                 "xtask",
@@ -77,6 +87,76 @@ impl Tier {
             Self::Vm => &["pleach-integration"],
         }
     }
+
+    /// `-p PACKAGE` for each.
+    pub(crate) fn selection(self) -> impl Iterator<Item = &'static str> {
+        self.packages().iter().flat_map(|package| ["-p", package])
+    }
+
+    /// Builds its tests. Those that do not build say so when they are run.
+    fn build(self, workspace: &Workspace) -> Result<BTreeMap<String, String>> {
+        let mut cargo = Command::new("cargo");
+        cargo.current_dir(workspace.root()).stdin(Stdio::null());
+        cargo.args(["test", "--no-run", "--quiet"]);
+        cargo.arg("--message-format=json-render-diagnostics");
+        cargo.args(self.selection()).stderr(Stdio::inherit());
+        let output = cargo.output().context("running cargo")?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let programs = said.lines().filter_map(|line| {
+            let artifact: Value = serde_json::from_str(line).ok()?;
+            let path = |key: &str| artifact[key].as_str().map(Path::new);
+            let folder = path("manifest_path")?.parent()?;
+            let folder = folder.strip_prefix(workspace.root()).ok()?;
+            let file = path("executable")?.file_name()?;
+            Some((file.to_str()?.to_owned(), folder.to_str()?.to_owned()))
+        });
+        Ok(programs.collect())
+    }
+
+    /// All of it that takes time and is no test.
+    fn prepare(self, test: &Test) -> Result<Prepared> {
+        let workspace = Workspace::find()?;
+        let mut prepared = Prepared {
+            folders: self.build(&workspace)?,
+            ..Prepared::default()
+        };
+        if self == Self::Vm {
+            prepared.environment = workspace.vm_environment(test.all)?;
+        } else if test.filter.is_none() {
+            let crates = self.packages().iter().filter(|name| **name != "xtask");
+            prepared.alone = crates
+                .map(|name| alone(&workspace, name))
+                .collect::<Result<_>>()?;
+        }
+        Ok(prepared)
+    }
+}
+
+/// What is tested together could lean on a feature that another package turns on.
+fn alone(workspace: &Workspace, package: &str) -> Result<Case> {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(workspace.root()).stdin(Stdio::null());
+    cargo.args(["check", "--quiet", "--lib", "-p", package]);
+    Ok(Case {
+        suite: "cargo check".to_owned(),
+        name: format!("{package} alone"),
+        outcome: match cargo.status().context("running cargo")?.success() {
+            true => Outcome::Passed,
+            false => Outcome::Failed,
+        },
+        detail: String::new(),
+    })
+}
+
+/// What is there before a tier's tests are run.
+#[derive(Default)]
+struct Prepared {
+    /// What they are told by their environment.
+    environment: Vec<(String, String)>,
+    /// The folders of their packages, by the names of their binaries.
+    folders: BTreeMap<String, String>,
+    /// Whether each package can be built alone.
+    alone: Vec<Case>,
 }
 
 impl Test {
@@ -92,33 +172,32 @@ impl Test {
         };
         let started = Instant::now();
         let mut reader = Reader::default();
-        let mut failed = Vec::new();
-        let mut times = Vec::new();
-        let packages = tiers.iter().flat_map(|tier| tier.packages());
-        let mut following = packages.skip(1);
-        for tier in &tiers {
-            let mut environment = match tier {
-                Tier::Vm if !self.list => workspace.vm_environment(self.all)?,
-                _ => Vec::new(),
+        let (mut failed, mut times) = (Vec::new(), Vec::new());
+        let mut prepared = None;
+        for (index, &tier) in tiers.iter().enumerate() {
+            let began = Instant::now();
+            let Prepared {
+                environment,
+                folders,
+                alone,
+            } = match prepared.take() {
+                Some(prepared) => prepared,
+                None if self.list => Prepared::default(),
+                None => tier.prepare(self)?,
             };
-            if self.all {
-                environment.push(("PLEACH_CASES".to_owned(), "all".to_owned()));
+            let mut passed = alone.iter().all(|case| case.outcome == Outcome::Passed);
+            reader.cases.extend(alone);
+            reader.folders.extend(folders);
+            let next = tiers.get(index + 1).copied().filter(|_| !self.list);
+            let environment = self.environment(workspace, environment);
+            let (ended_well, following) =
+                self.cargo_test(workspace, (tier, next), &environment, &mut reader)?;
+            passed &= ended_well;
+            prepared = following;
+            if !passed {
+                failed.push(tier.name());
             }
-            if self.record {
-                let path = workspace.root().join("docs/cases.json");
-                environment.push(("PLEACH_RECORD".to_owned(), path.display().to_string()));
-            }
-            for package in tier.packages() {
-                let next = following.next();
-                let began = Instant::now();
-                if !self.cargo_test(workspace, package, next, &environment, &mut reader)? {
-                    failed.push(*package);
-                }
-                times.push((*package, began.elapsed().as_secs()));
-                if !self.list {
-                    println!("{package}: {} s", began.elapsed().as_secs());
-                }
-            }
+            times.push((tier.name(), began.elapsed().as_secs()));
         }
         if self.list {
             return Ok(());
@@ -131,20 +210,36 @@ impl Test {
         summary(&reader, &failed, &times, started)
     }
 
-    /// Tests one package. The next one is built meanwhile: many tests wait for something else than
-    /// the processor.
+    /// What a tier's tests are told, with what the user asked for.
+    fn environment(
+        &self,
+        workspace: &Workspace,
+        mut environment: Vec<(String, String)>,
+    ) -> Vec<(String, String)> {
+        if self.all {
+            environment.push(("PLEACH_CASES".to_owned(), "all".to_owned()));
+        }
+        if self.record {
+            let path = workspace.root().join("docs/cases.json");
+            environment.push(("PLEACH_RECORD".to_owned(), path.display().to_string()));
+        }
+        environment
+    }
+
+    /// Runs the tests of a tier. The next one is prepared meanwhile: many tests wait for something else
+    /// than the processor.
     fn cargo_test(
         &self,
         workspace: &Workspace,
-        package: &str,
-        next: Option<&&str>,
+        (tier, next): (Tier, Option<Tier>),
         environment: &[(String, String)],
         reader: &mut Reader,
-    ) -> Result<bool> {
+    ) -> Result<(bool, Option<Prepared>)> {
         let mut cargo = Command::new("cargo");
         cargo
             .current_dir(workspace.root())
-            .args(["test", "--no-fail-fast", "-p", package]);
+            .args(["test", "--no-fail-fast"])
+            .args(tier.selection());
         cargo.args(self.filter.as_deref());
         cargo.args(["--", if self.list { "--list" } else { "--show-output" }]);
         cargo.envs(environment.iter().map(|(k, v)| (k, v)));
@@ -157,37 +252,30 @@ impl Test {
             .spawn()
             .context("running cargo")?;
         drop(cargo);
-        let mut building = None;
-        let silent = watch(child.id(), output, PATIENCE, |line| {
-            // Not before: cargo holds its lock while it builds.
-            if building.is_none() && line.trim_start().starts_with("Running ") {
-                building = next.map(|next| build(workspace, next)).transpose()?;
+        std::thread::scope(|scope| {
+            let mut preparing = None;
+            let silent = watch(child.id(), output, PATIENCE, |line| {
+                // Not before: cargo holds its lock while it builds.
+                if preparing.is_none() && line.trim_start().starts_with("Running ") {
+                    preparing = next.map(|next| scope.spawn(move || next.prepare(self)));
+                }
+                if reader.line(line) {
+                    println!("{line}");
+                }
+                Ok(())
+            })?;
+            if let Some(silent) = &silent {
+                println!("{} {silent}", tier.name());
+                reader.ended(tier.name(), &silent.to_string());
             }
-            if reader.line(line) {
-                println!("{line}");
-            }
-            Ok(())
-        })?;
-        if let Some(silent) = &silent {
-            println!("{package} {silent}");
-            reader.ended(package, &silent.to_string());
-        }
-        let passed = child.wait()?.success() && silent.is_none();
-        if let Some(mut building) = building {
-            // What it has to say is said when that package is tested.
-            building.wait()?;
-        }
-        Ok(passed)
+            let passed = child.wait()?.success() && silent.is_none();
+            let prepared = preparing.map(|preparing| match preparing.join() {
+                Ok(prepared) => prepared,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            Ok((passed, prepared.transpose()?))
+        })
     }
-}
-
-/// Begins to build the tests of a package.
-fn build(workspace: &Workspace, package: &str) -> Result<Child> {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(workspace.root());
-    cargo.args(["test", "--no-run", "--quiet", "-p", package]);
-    cargo.stdin(Stdio::null()).stdout(Stdio::null());
-    cargo.stderr(Stdio::null()).spawn().context("running cargo")
 }
 
 fn summary(
@@ -202,8 +290,8 @@ fn summary(
     for (name, value) in &reader.properties {
         println!("  {name}: {value}");
     }
-    for (package, seconds) in times {
-        println!("  {package}: {seconds} s");
+    for (tier, seconds) in times {
+        println!("  {tier}: {seconds} s");
     }
     let line = |word: &str,
                 Case {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use xshell::{Shell, cmd};
 
+use crate::test::Tier;
 use crate::{base, tools};
 
 /// The variant of the base image that every route can boot.
@@ -75,7 +76,8 @@ impl Workspace {
         let base = self.base_image()?;
         // Cargo chooses other features for a program than for one that tests run, and would build all
         // that it is made of again.
-        cmd!(self.sh, "cargo test --no-run -p pleach").run()?;
+        let packages = Tier::Integration.selection();
+        cmd!(self.sh, "cargo test --no-run {packages...}").run()?;
         let agent = self.build_agent()?;
         let output = self.artifacts().join("vm");
         let mut environment: Vec<_> = [
