@@ -94,10 +94,11 @@ impl Tier {
     }
 
     /// Builds its tests. Those that do not build say so when they are run.
-    fn build(self, workspace: &Workspace) -> Result<BTreeMap<String, String>> {
+    fn build(self, workspace: &Workspace, quiet: bool) -> Result<BTreeMap<String, String>> {
         let mut cargo = Command::new("cargo");
         cargo.current_dir(workspace.root()).stdin(Stdio::null());
-        cargo.args(["test", "--no-run", "--quiet"]);
+        cargo.args(["test", "--no-run"]);
+        cargo.args(quiet.then_some("--quiet"));
         cargo.arg("--message-format=json-render-diagnostics");
         cargo.args(self.selection()).stderr(Stdio::inherit());
         let output = cargo.output().context("running cargo")?;
@@ -113,11 +114,11 @@ impl Tier {
         Ok(programs.collect())
     }
 
-    /// All of it that takes time and is no test.
-    fn prepare(self, test: &Test) -> Result<Prepared> {
+    /// All of it that takes time and is no test; `quiet` where tests print meanwhile.
+    fn prepare(self, test: &Test, quiet: bool) -> Result<Prepared> {
         let workspace = Workspace::find()?;
         let mut prepared = Prepared {
-            folders: self.build(&workspace)?,
+            folders: self.build(&workspace, quiet)?,
             ..Prepared::default()
         };
         if self == Self::Vm {
@@ -183,7 +184,7 @@ impl Test {
             } = match prepared.take() {
                 Some(prepared) => prepared,
                 None if self.list => Prepared::default(),
-                None => tier.prepare(self)?,
+                None => tier.prepare(self, false)?,
             };
             let mut passed = alone.iter().all(|case| case.outcome == Outcome::Passed);
             reader.cases.extend(alone);
@@ -257,7 +258,7 @@ impl Test {
             let silent = watch(child.id(), output, PATIENCE, |line| {
                 // Not before: cargo holds its lock while it builds.
                 if preparing.is_none() && line.trim_start().starts_with("Running ") {
-                    preparing = next.map(|next| scope.spawn(move || next.prepare(self)));
+                    preparing = next.map(|next| scope.spawn(move || next.prepare(self, true)));
                 }
                 if reader.line(line) {
                     println!("{line}");
