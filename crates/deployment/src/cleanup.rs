@@ -18,7 +18,7 @@ use crate::error::{Error, Result, io, ostree as failed};
 use crate::loader::{LOADER, Loader, gone, names};
 use crate::stage::{Writer, seal};
 use crate::sysroot::{Sysroot, stateroot_path};
-use crate::walk::{open_dir, open_dir_if_there};
+use crate::walk::{open_at, open_dir, open_dir_if_there};
 use crate::{kernel, record};
 
 impl Writer<'_> {
@@ -288,8 +288,10 @@ impl Sysroot {
         let objects = open_dir(self.dir(), path)?;
         for first in names(&objects, path)? {
             let shown = path.join(&first);
-            for name in names(&open_dir(&objects, &first)?, &shown)? {
-                let name = name.to_string_lossy();
+            let folder = rustix::fs::Dir::new(open_at(&objects, &first, &shown)?);
+            for entry in folder.map_err(io("read directory", &shown))? {
+                let entry = entry.map_err(io("read directory", &shown))?;
+                let name = entry.file_name().to_string_lossy();
                 if let Some(rest) = name.strip_suffix(".commit")
                     && !kept.contains(&*format!("{}{rest}", first.to_string_lossy()))
                 {

@@ -20,7 +20,7 @@ pub(super) struct Job {
     pub(super) path: PathBuf,
     /// Names with the checksums of their objects.
     pub(super) files: Vec<(String, String)>,
-    pub(super) metadata: Metadata,
+    pub(super) metadata: Arc<Metadata>,
     /// Files are to be changed, so they are no links to objects.
     pub(super) copy: bool,
 }

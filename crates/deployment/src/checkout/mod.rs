@@ -7,6 +7,7 @@
 mod fill;
 mod objects;
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,7 +61,11 @@ pub(crate) fn check_out(
     let tree = Directory::read(repo, &root.tree)?;
     let etc = usr_etc(repo, &tree)?;
     let made = fill::with_workers(&objects, |jobs| {
-        let mut walk = Walk { repo, jobs };
+        let mut walk = Walk {
+            repo,
+            jobs,
+            known: BTreeMap::new(),
+        };
         let mut path = PathBuf::from(name);
         let fd = make(parent.as_fd(), name, &path)?;
         let etc = etc.map(|etc| Child {
@@ -97,6 +102,8 @@ fn open(parent: impl AsFd, name: &str, path: &Path) -> Result<Arc<OwnedFd>> {
 struct Walk<'a> {
     repo: &'a ostree::Repo,
     jobs: &'a mut Jobs,
+    /// Metadata by checksum: there are few that differ.
+    known: BTreeMap<String, Arc<Metadata>>,
 }
 
 impl Walk<'_> {
@@ -117,7 +124,7 @@ impl Walk<'_> {
             fd: fd.clone(),
             path: path.clone(),
             files: tree.files,
-            metadata: Metadata::read(self.repo, meta)?,
+            metadata: self.metadata(meta)?,
             copy,
         };
         if self.jobs.add(job).is_err() {
@@ -127,6 +134,15 @@ impl Walk<'_> {
             self.child(&fd, path, child, copy)?;
         }
         Ok(())
+    }
+
+    fn metadata(&mut self, checksum: &str) -> Result<Arc<Metadata>> {
+        if let Some(known) = self.known.get(checksum) {
+            return Ok(known.clone());
+        }
+        let read = Arc::new(Metadata::read(self.repo, checksum)?);
+        self.known.insert(checksum.to_owned(), read.clone());
+        Ok(read)
     }
 
     fn child(
