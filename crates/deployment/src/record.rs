@@ -8,7 +8,6 @@ use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, io};
-use crate::loader::Durable;
 use crate::owners::OwnedArguments;
 use crate::walk::open_dir;
 
@@ -82,13 +81,8 @@ pub(crate) fn read(sysroot: &Dir, deployment: &Path) -> Result<Option<Record>> {
     }
 }
 
-/// Writes it whole, in place of one that is there.
-pub(crate) fn write(
-    sysroot: &Dir,
-    deployment: &Path,
-    record: &Record,
-    durable: Durable,
-) -> Result<()> {
+/// Writes it whole, in place of one that is there. It is synced with all else that an entry leads to.
+pub(crate) fn write(sysroot: &Dir, deployment: &Path, record: &Record) -> Result<()> {
     let shown = path(deployment);
     let (folder, name) = (deployment.parent(), shown.file_name());
     let folder = open_dir(sysroot, folder.unwrap_or(Path::new(".")))?;
@@ -107,11 +101,9 @@ pub(crate) fn write(
         .open_with(&part, &options)
         .map_err(io("create", &shown))?;
     out.write_all(&text).map_err(io("write", &shown))?;
-    durable.sync(&out, &shown)?;
     folder
         .rename(&part, &folder, name)
-        .map_err(io("rename", &shown))?;
-    durable.sync(&folder, &shown)
+        .map_err(io("rename", &shown))
 }
 
 /// Removes it.

@@ -182,7 +182,6 @@ impl Writer<'_> {
             .map_err(io("create", &shown))?;
         file.write_all(text.as_bytes())
             .map_err(io("write", &shown))?;
-        self.sysroot.durable().sync(&file, &shown)?;
         Ok(Some(folder.join(name)))
     }
 
@@ -220,7 +219,7 @@ impl Writer<'_> {
         let mut record = record.clone();
         record.kernel_arguments = staged.kernel_arguments.clone();
         record.boot_checksum = Some(staged.boot_checksum.clone());
-        record::write(dir, &staged.path, &record, durable)?;
+        record::write(dir, &staged.path, &record)?;
         seal(&root, &staged.path, true)?;
         let loader = Loader::open(dir, durable)?;
         let entry = BootEntry {

@@ -30,17 +30,35 @@ pub(super) fn preview(sysroot: &Sysroot, current: &Deployment, staged: &Staged) 
     tell(&planned.plan, &planned.mounts, None)
 }
 
-/// Merges what the machine has into a staged deployment. `before` is what an earlier preview said.
-pub(super) fn merge(
+/// Merges what the machine has into a deployment that was checked out just now: all of it is synced before
+/// an entry leads to it, and after a power cut it is checked out anew.
+pub(super) fn merge(sysroot: &Sysroot, current: &Deployment, staged: &Staged) -> Result<Merged> {
+    merge_into(sysroot, current, staged, None, false)
+}
+
+/// Merges what the machine has into a deployment that outlasts a power cut. `before` is what was planned when
+/// it was staged.
+pub(super) fn merge_later(
     sysroot: &Sysroot,
     current: &Deployment,
     staged: &Staged,
     before: Option<&serde_json::Value>,
 ) -> Result<Merged> {
+    merge_into(sysroot, current, staged, before, true)
+}
+
+fn merge_into(
+    sysroot: &Sysroot,
+    current: &Deployment,
+    staged: &Staged,
+    before: Option<&serde_json::Value>,
+    sync: bool,
+) -> Result<Merged> {
     let mut opened = Opened::new(sysroot, current, staged)?;
     // A merge whose commit a power cut prevented is made again from what the machine has now: nobody has
     // used the result, since a staged deployment is never booted.
     opened.options.again = true;
+    opened.options.sync = sync;
     let target = sysroot.staged_root(staged)?;
     let merged = apply(
         opened.sides(),

@@ -200,7 +200,7 @@ impl Machine {
         }
         let mut record = next.record;
         if let Some(current) = current {
-            let merged = etc::merge(&self.sysroot, current, &staged, None)?;
+            let merged = etc::merge(&self.sysroot, current, &staged)?;
             output::step(&merged.summary);
             record.etc = Some(merged.plan);
         }

@@ -278,7 +278,7 @@ fn carry_out(
     staged.kernel_arguments = now.with_image(staged.kernel_arguments.image);
     writer.reopen(&staged)?;
     let before = prepared.record.etc.as_ref();
-    let merged = etc::merge(&machine.sysroot, current, &staged, before)?;
+    let merged = etc::merge_later(&machine.sysroot, current, &staged, before)?;
     output::step(&merged.summary);
     let mut record = prepared.record.clone();
     record.etc = Some(merged.plan);
