@@ -108,7 +108,7 @@ pub(crate) fn checksum(deployment: &Dir, others: &[(Dir, String)]) -> Result<Str
 }
 
 /// Brings them there under one of its [names](names_of). A file that is there is whole, since it got its
-/// name last.
+/// name last; that it is there, whoever writes the entry sees to.
 pub(crate) fn install(
     sysroot: &Dir,
     deployment: &Dir,
@@ -147,7 +147,6 @@ pub(crate) fn install(
         }
         found.push(Some(format!("/{}/{target}", path.display())));
     }
-    durable.sync(&to, &path)?;
     let mut found = found.into_iter().flatten();
     let kernel = found.next().unwrap_or_default();
     Ok(Kernel {

@@ -175,7 +175,6 @@ impl<'a> Loader<'a> {
             .map_err(io("create", &shown))?;
         file.write_all(entry.to_string().as_bytes())
             .map_err(io("write", &shown))?;
-        self.durable.sync(&file, &shown)?;
         self.settle()?;
         dir.rename(&part, &dir, &entry.file_name)
             .map_err(io("rename", &shown))?;
@@ -185,7 +184,6 @@ impl<'a> Loader<'a> {
     /// Waits until the entries are what a boot loader reads.
     pub(crate) fn commit(&self) -> Result<()> {
         let dir = open_dir(self.root, &self.entries)?;
-        self.durable.sync(&dir, &self.entries)?;
         self.durable.settle(&dir, "boot")
     }
 
