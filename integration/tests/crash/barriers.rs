@@ -45,7 +45,7 @@ const END: &str = "<!-- end -->\n";
 type Rows = BTreeMap<(String, String), Vec<String>>;
 
 #[test]
-#[ignore = "run by hand: it takes half an hour"]
+#[ignore = "run by hand: it takes some minutes"]
 fn no_barrier_is_there_for_nothing() {
     with("barriers", true, |room| {
         let (mut rows, mut missed) = (Rows::new(), Vec::new());
