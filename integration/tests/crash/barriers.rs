@@ -62,9 +62,18 @@ fn no_barrier_is_there_for_nothing() {
                 if !ends.contains(&Some(call)) {
                     continue;
                 }
-                let mut found = rig.without(call)?;
+                let alone = [Away::one(call)];
+                let mut found = rig.without(&alone)?;
                 if found.is_empty() && call.name != "ioctl" {
-                    found = xfs.without(call)?;
+                    found = xfs.without(&alone)?;
+                }
+                for (with, away) in together(call, &calls) {
+                    if found.is_empty() {
+                        found = rig.without(&away)?;
+                        if !found.is_empty() {
+                            found.insert_str(0, &format!("with {with}: "));
+                        }
+                    }
                 }
                 if found.is_empty() {
                     let known = ELSEWHERE.iter();
@@ -91,6 +100,61 @@ fn no_barrier_is_there_for_nothing() {
         }
         Ok(())
     });
+}
+
+/// A call that is taken away.
+struct Away<'a> {
+    call: &'a str,
+    nth: usize,
+    /// With all later ones.
+    on: bool,
+}
+
+impl<'a> Away<'a> {
+    fn one(call: &'a Call) -> Self {
+        Self {
+            call: &call.name,
+            nth: call.nth,
+            on: false,
+        }
+    }
+
+    fn inject(&self) -> String {
+        let on = if self.on { "+" } else { "" };
+        format!("{}:retval=0:when={}{on}", self.call, self.nth)
+    }
+}
+
+/// What else does what a call does, so that it is not missed alone: the other half of settling a file
+/// system; and all that settles it later.
+fn together<'a>(call: &'a Call, calls: &'a [Call]) -> Vec<(&'static str, Vec<Away<'a>>)> {
+    let Some(place) = calls
+        .iter()
+        .position(|other| (&other.name, other.nth) == (&call.name, call.nth))
+    else {
+        return Vec::new();
+    };
+    let (before, after) = calls.split_at(place);
+    let other = match call.name.as_str() {
+        "syncfs" => after.iter().find(|other| other.name == "ioctl"),
+        "ioctl" => before.iter().rfind(|other| other.name == "syncfs"),
+        _ => None,
+    };
+    let Some(other) = other else {
+        return Vec::new();
+    };
+    let both = |on| {
+        [call, other]
+            .map(|call| Away {
+                on,
+                ..Away::one(call)
+            })
+            .into()
+    };
+    vec![
+        ("the other half of it", both(false)),
+        ("all that settles it later", both(true)),
+    ]
 }
 
 struct Rig<'a> {
@@ -149,7 +213,7 @@ impl<'a> Rig<'a> {
     fn calls(&self) -> Result<Vec<Call>> {
         let case = self.case(false);
         let (_, outcome) = case.attempt(&self.room.folder, &|at: &Path| {
-            self.strace.wrap(&(case.command)(at), BARRIERS, None)
+            self.strace.wrap(&(case.command)(at), BARRIERS, &[])
         })?;
         ensure!(outcome.done, "{}", outcome.said);
         let at = self.at().display().to_string();
@@ -167,15 +231,17 @@ impl<'a> Rig<'a> {
         Ok(calls)
     }
 
-    /// What is found when a call does nothing and says that it did; empty if nothing is.
-    fn without(&self, call: &Call) -> Result<String> {
-        let inject = format!("{}:retval=0:when={}", call.name, call.nth);
+    /// What is found when calls do nothing and say that they did; empty if nothing is.
+    fn without(&self, away: &[Away<'_>]) -> Result<String> {
+        let names: Vec<&str> = away.iter().map(|away| away.call).collect();
+        let inject: Vec<String> = away.iter().map(Away::inject).collect();
+        let inject: Vec<&str> = inject.iter().map(String::as_str).collect();
         // While nobody else makes anything last, and while others do.
         for busy in [false, true] {
             let case = self.case(busy);
             let command = |at: &Path| {
                 let command = (case.command)(at);
-                self.strace.wrap(&command, &[&call.name], Some(&inject))
+                self.strace.wrap(&command, &names, &inject)
             };
             // In the same folder, so that paths are the same.
             let (recorded, outcome) = case.attempt(&self.room.folder, &command)?;

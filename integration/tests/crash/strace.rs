@@ -97,15 +97,15 @@ pub(crate) struct Strace {
 
 impl Strace {
     /// The command, with only these calls traced and perhaps something done to them.
-    pub(crate) fn wrap(&self, command: &Command, calls: &[&str], inject: Option<&str>) -> Command {
+    pub(crate) fn wrap(&self, command: &Command, calls: &[&str], inject: &[&str]) -> Command {
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-y", "-ttt", "-s", "200"]);
         // It stops only at the calls in question; but strace 6.1 then sends no signal at a later one.
-        if !inject.is_some_and(|inject| inject.contains("signal=")) {
+        if !inject.iter().any(|inject| inject.contains("signal=")) {
             strace.arg("--seccomp-bpf");
         }
         strace.args(["-e", &format!("trace={}", calls.join(","))]);
-        if let Some(inject) = inject {
+        for inject in inject {
             strace.args(["-e", &format!("inject={inject}")]);
         }
         strace.arg("-o").arg(&self.file);
@@ -126,7 +126,7 @@ impl Strace {
         calls: &[&str],
         inject: Option<&str>,
     ) -> Result<(Outcome, Vec<Call>)> {
-        let outcome = Outcome::of(&mut self.wrap(command, calls, inject))?;
+        let outcome = Outcome::of(&mut self.wrap(command, calls, inject.as_slice()))?;
         Ok((outcome, self.calls()?))
     }
 
