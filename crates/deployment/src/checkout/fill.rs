@@ -21,6 +21,8 @@ pub(super) struct Job {
     /// Names with the checksums of their objects.
     pub(super) files: Vec<(String, String)>,
     pub(super) metadata: Arc<Metadata>,
+    /// It has the user and the group that it is to have.
+    pub(super) is_owned: bool,
     /// Files are to be changed, so they are no links to objects.
     pub(super) copy: bool,
 }
@@ -150,7 +152,9 @@ impl Job {
     fn set_metadata(&self) -> rustix::io::Result<()> {
         let (fd, metadata) = (&*self.fd, &self.metadata);
         let (uid, gid) = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
-        rustix::fs::fchown(fd, Some(uid), Some(gid))?;
+        if !self.is_owned {
+            rustix::fs::fchown(fd, Some(uid), Some(gid))?;
+        }
         rustix::fs::fchmod(fd, metadata.mode)?;
         for (name, value) in &metadata.xattrs {
             rustix::fs::fsetxattr(fd, &**name, value, XattrFlags::empty())?;

@@ -61,13 +61,15 @@ pub(crate) fn check_out(
     let tree = Directory::read(repo, &root.tree)?;
     let etc = usr_etc(repo, &tree)?;
     let made = fill::with_workers(&objects, |jobs| {
+        let mut path = PathBuf::from(name);
+        let fd = make(parent.as_fd(), name, &path)?;
+        let made = rustix::fs::fstat(&fd).map_err(io("stat", &path))?;
         let mut walk = Walk {
             repo,
             jobs,
+            owner: (made.st_uid, made.st_gid),
             known: BTreeMap::new(),
         };
-        let mut path = PathBuf::from(name);
-        let fd = make(parent.as_fd(), name, &path)?;
         let etc = etc.map(|etc| Child {
             name: "etc".into(),
             ..etc
@@ -102,6 +104,8 @@ fn open(parent: impl AsFd, name: &str, path: &Path) -> Result<Arc<OwnedFd>> {
 struct Walk<'a> {
     repo: &'a ostree::Repo,
     jobs: &'a mut Jobs,
+    /// User and group of a directory that is made, as long as nobody changes it.
+    owner: (u32, u32),
     /// Metadata by checksum: there are few that differ.
     known: BTreeMap<String, Arc<Metadata>>,
 }
@@ -120,11 +124,13 @@ impl Walk<'_> {
             rustix::fs::mkdirat(&fd, &*child.name, NEW)
                 .map_err(io("create directory", path.join(&child.name)))?;
         }
+        let metadata = self.metadata(meta)?;
         let job = Job {
             fd: fd.clone(),
             path: path.clone(),
             files: tree.files,
-            metadata: self.metadata(meta)?,
+            is_owned: (metadata.uid, metadata.gid) == self.owner,
+            metadata,
             copy,
         };
         if self.jobs.add(job).is_err() {
