@@ -137,7 +137,7 @@ impl Tier {
 fn alone(workspace: &Workspace, package: &str) -> Result<Case> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(workspace.root()).stdin(Stdio::null());
-    cargo.args(["check", "--quiet", "--lib", "-p", package]);
+    cargo.args(["check", "--quiet", "--lib", "--bins", "-p", package]);
     Ok(Case {
         suite: "cargo check".to_owned(),
         name: format!("{package} alone"),
@@ -177,14 +177,24 @@ impl Test {
         let mut prepared = None;
         for (index, &tier) in tiers.iter().enumerate() {
             let began = Instant::now();
+            let ready = match prepared.take() {
+                Some(prepared) => prepared,
+                None if self.list => Ok(Prepared::default()),
+                None => tier.prepare(self, false),
+            };
             let Prepared {
                 environment,
                 folders,
                 alone,
-            } = match prepared.take() {
-                Some(prepared) => prepared,
-                None if self.list => Prepared::default(),
-                None => tier.prepare(self, false)?,
+            } = match ready {
+                Ok(ready) => ready,
+                // What the tiers before it came to is told all the same.
+                Err(error) => {
+                    println!("the tier {} could not be prepared: {error:#}", tier.name());
+                    reader.ended(tier.name(), &format!("{error:#}"));
+                    failed.push(tier.name());
+                    continue;
+                }
             };
             let mut passed = alone.iter().all(|case| case.outcome == Outcome::Passed);
             reader.cases.extend(alone);
@@ -235,7 +245,7 @@ impl Test {
         (tier, next): (Tier, Option<Tier>),
         environment: &[(String, String)],
         reader: &mut Reader,
-    ) -> Result<(bool, Option<Prepared>)> {
+    ) -> Result<(bool, Option<Result<Prepared>>)> {
         let mut cargo = Command::new("cargo");
         cargo
             .current_dir(workspace.root())
@@ -274,7 +284,7 @@ impl Test {
                 Ok(prepared) => prepared,
                 Err(panic) => std::panic::resume_unwind(panic),
             });
-            Ok((passed, prepared.transpose()?))
+            Ok((passed, prepared))
         })
     }
 }

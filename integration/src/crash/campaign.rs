@@ -271,7 +271,7 @@ impl Report {
         for (cut, problems) in &self.failures {
             let _ = writeln!(
                 text,
-                "replay: PLEACH_CRASH={} PLEACH_CUT={cut} cargo test -p pleach-integration --test crash {}",
+                "replay: PLEACH_BIN=$PWD/target/debug/pleach PLEACH_CRASH={} PLEACH_CUT={cut} cargo test -p pleach-integration --test crash {}",
                 kept.display(),
                 case.name,
             );
