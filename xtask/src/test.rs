@@ -64,7 +64,7 @@ impl Tier {
     }
 
     /// What is tested together: cargo builds what they have in common once.
-    pub(crate) fn packages(self) -> &'static [&'static str] {
+    fn packages(self) -> &'static [&'static str] {
         match self {
             Self::Unit => &[
                 "xtask",
@@ -116,6 +116,7 @@ impl Tier {
 
     /// All of it that takes time and is no test; `quiet` where tests print meanwhile.
     fn prepare(self, test: &Test, quiet: bool) -> Result<Prepared> {
+        // Its shell is for one thread alone.
         let workspace = Workspace::find()?;
         let mut prepared = Prepared {
             folders: self.build(&workspace, quiet)?,

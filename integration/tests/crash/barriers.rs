@@ -54,7 +54,7 @@ fn no_barrier_is_there_for_nothing() {
             let rig = Rig::new(room, &pleach, doing(name), FileSystem::Ext4)?;
             let xfs = Rig::new(room, &pleach, doing(name), FileSystem::Xfs)?;
             let calls = rig.calls()?;
-            for call in &calls {
+            for (place, call) in calls.iter().enumerate() {
                 let row = rig.row(call);
                 // Of calls that are alike the first and the last.
                 let alike = |other: &&Call| rig.row(other) == row;
@@ -67,7 +67,7 @@ fn no_barrier_is_there_for_nothing() {
                 if found.is_empty() && call.name != "ioctl" {
                     found = xfs.without(&alone)?;
                 }
-                for (with, away) in together(call, &calls) {
+                for (with, away) in together(&calls, place) {
                     if found.is_empty() {
                         found = rig.without(&away)?;
                         if !found.is_empty() {
@@ -127,14 +127,9 @@ impl<'a> Away<'a> {
 
 /// What else does what a call does, so that it is not missed alone: the other half of settling a file
 /// system; and all that settles it later.
-fn together<'a>(call: &'a Call, calls: &'a [Call]) -> Vec<(&'static str, Vec<Away<'a>>)> {
-    let Some(place) = calls
-        .iter()
-        .position(|other| (&other.name, other.nth) == (&call.name, call.nth))
-    else {
-        return Vec::new();
-    };
+fn together(calls: &[Call], place: usize) -> Vec<(&'static str, Vec<Away<'_>>)> {
     let (before, after) = calls.split_at(place);
+    let call = &calls[place];
     let other = match call.name.as_str() {
         "syncfs" => after.iter().find(|other| other.name == "ioctl"),
         "ioctl" => before.iter().rfind(|other| other.name == "syncfs"),
